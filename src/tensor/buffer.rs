@@ -62,11 +62,6 @@ impl Buffer {
     pub fn pointer(&self) -> *mut u8 {
         self.pointer.as_ptr()
     }
-
-    /// The whole block's size in bytes.
-    pub fn capacity(&self) -> usize {
-        self.layout.size()
-    }
 }
 
 impl Drop for Buffer {

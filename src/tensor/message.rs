@@ -105,11 +105,8 @@ impl Tensor {
     /// # Errors
     /// `InvalidArgument` for resources and variants.
     pub fn to_message(&self) -> Result<TensorProto> {
-        let mut m = TensorProto {
-            dtype: self.dtype.number(),
-            tensor_shape: Some(self.shape().to_message()),
-            ..TensorProto::default()
-        };
+        let mut m =
+            TensorProto { dtype: self.dtype.number(), tensor_shape: Some(self.shape().to_message()), ..TensorProto::default() };
         if self.dtype == DType::String {
             m.string_val = self.strings()?.to_vec();
             return Ok(m);

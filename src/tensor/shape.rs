@@ -122,7 +122,10 @@ impl Shape {
         let mut dims = SmallVec::with_capacity(a.len());
         for (i, (&x, &y)) in a.iter().zip(b).enumerate() {
             if x >= 0 && y >= 0 && x != y {
-                bail!(InvalidArgument, "Dimension {i} in both shapes must be equal, but are {x} and {y}. Shapes are {self} and {other}.");
+                bail!(
+                    InvalidArgument,
+                    "Dimension {i} in both shapes must be equal, but are {x} and {y}. Shapes are {self} and {other}."
+                );
             }
             dims.push(x.max(y));
         }

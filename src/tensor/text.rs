@@ -115,7 +115,7 @@ impl FromStr for Tensor {
             stated = Some(dims?);
             rest = after.trim_start();
         }
-        let mut parser = Parser { rest, dims: Vec::new(), items: Vec::new() };
+        let mut parser = Parser { rest, dims: Vec::new(), leaf: None, items: Vec::new() };
         parser.value(0)?;
         if !parser.rest.trim().is_empty() {
             bail!(InvalidArgument, "unexpected {:?} after a tensor", parser.rest);
@@ -135,6 +135,8 @@ impl FromStr for Tensor {
 struct Parser<'a> {
     rest: &'a str,
     dims: Vec<Option<usize>>,
+    /// The depth at which values stand, once one has been seen.
+    leaf: Option<usize>,
     items: Vec<Vec<u8>>,
 }
 
@@ -143,6 +145,9 @@ impl Parser<'_> {
         self.rest = self.rest.trim_start_matches(|c: char| c.is_whitespace() || c == ',');
         if let Some(rest) = self.rest.strip_prefix('[') {
             self.rest = rest;
+            if self.leaf.is_some_and(|leaf| leaf <= depth) {
+                bail!(InvalidArgument, "a row stands where a value was expected");
+            }
             if self.dims.len() <= depth {
                 self.dims.push(None);
             }
@@ -164,7 +169,7 @@ impl Parser<'_> {
             }
             return Ok(());
         }
-        if self.dims.len() != depth {
+        if *self.leaf.get_or_insert(depth) != depth || self.dims.len() != depth {
             bail!(InvalidArgument, "a value stands where a row was expected");
         }
         if let Some(rest) = self.rest.strip_prefix('"') {
@@ -183,7 +188,9 @@ impl Parser<'_> {
                         Some('r') => bytes.push(b'\r'),
                         Some('x') => {
                             let digits: String = chars.by_ref().take(2).map(|(_, c)| c).collect();
-                            let Ok(byte) = u8::from_str_radix(&digits, 16) else { bail!(InvalidArgument, "bad escape \\x{digits}") };
+                            let Ok(byte) = u8::from_str_radix(&digits, 16) else {
+                                bail!(InvalidArgument, "bad escape \\x{digits}")
+                            };
                             bytes.push(byte);
                         }
                         Some(c) => bytes.extend(c.to_string().bytes()),
@@ -238,7 +245,8 @@ mod tests {
 
     #[test]
     fn text_round_trips() {
-        for text in ["f32[[1 2] [3 4]]", "i32 7", "str[\"a\" \"b\\n\"]", "f32{0,3}[]", "bool[true false]", "c64[1:2]", "f64 NaN"] {
+        for text in ["f32[[1 2] [3 4]]", "i32 7", "str[\"a\" \"b\\n\"]", "f32{0,3}[]", "bool[true false]", "c64[1:2]", "f64 NaN"]
+        {
             assert_eq!(text.parse::<Tensor>().unwrap().to_string(), text);
         }
         assert_eq!("f32{2,2} 0".parse::<Tensor>().unwrap().to_string(), "f32[[0 0] [0 0]]");
