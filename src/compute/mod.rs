@@ -1,0 +1,8 @@
+//! Numeric kernels on plain slices: what a step spends its time in.
+//!
+//! This module knows neither tensors nor graphs. Lengths and dimensions that disagree are bugs of the caller and panic;
+//! whoever calls checks shapes first and answers with an error. The instruction set (AVX-512, AVX2 with FMA, NEON or none)
+//! is chosen at run time, see [`level`], and large kernels split their work over the current [`pool`].
+
+pub mod level;
+pub mod pool;

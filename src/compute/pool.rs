@@ -1,0 +1,466 @@
+//! A small thread pool for loops inside kernels.
+//!
+//! [`parallel_for`] cuts a range into chunks that the caller and the pool's workers claim one by one: the caller from the
+//! front, the workers from the back, so that with two threads each one meets the same data again at the next call. A worker
+//! without work spins for some tens of microseconds, in which a new loop reaches it within a microsecond, and then sleeps.
+//!
+//! Any number of threads may start loops on one pool at the same time: each makes progress by itself, and the workers help
+//! where the fewest help already. A loop started inside a loop runs on its own thread. A panic in a chunk stops the handing
+//! out of further chunks and goes on in the caller.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle, Thread};
+
+/// How often a worker looks for new work before it sleeps: some tens of microseconds.
+const SPINS_BEFORE_SLEEP: usize = 2000;
+
+/// How often a caller looks whether the last worker has left its loop before it sleeps.
+const SPINS_BEFORE_PARK: usize = 20_000;
+
+/// Chunks for each thread, unless the grain forbids: enough for a late worker to find some left.
+const CHUNKS_PER_THREAD: usize = 4;
+
+/// Set in [`Job::helpers`] when the caller sleeps until the last helper wakes it.
+const CALLER_PARKED: usize = 1 << (usize::BITS - 1);
+
+/// A set of threads that help with loops. Dropping it ends the threads.
+pub struct Pool {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    threads: usize,
+    /// Counts the jobs published so far; what idle workers watch.
+    published: AtomicUsize,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+struct State {
+    jobs: Vec<JobPointer>,
+    sleeping: usize,
+    shut_down: bool,
+}
+
+/// One loop, on its caller's stack until no helper is left in it.
+struct Job<'a> {
+    body: &'a (dyn Fn(Range<usize>) + Sync),
+    items: usize,
+    chunk: usize,
+    /// The unclaimed chunks: the first in the low half, one past the last in the high half.
+    unclaimed: AtomicU64,
+    /// The workers inside, and [`CALLER_PARKED`].
+    helpers: AtomicUsize,
+    caller: Thread,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+struct JobPointer(*const Job<'static>);
+
+// SAFETY: a job is shared between threads by design; its caller keeps it alive while it is listed or has helpers.
+unsafe impl Send for JobPointer {}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Pool {
+    /// A pool whose loops run on up to `threads` threads: the caller's and `threads - 1` workers.
+    ///
+    /// Where the system refuses a thread, the pool makes do with those that it got.
+    pub fn new(threads: usize) -> Pool {
+        let shared = Arc::new(Shared {
+            threads: threads.max(1),
+            published: AtomicUsize::new(0),
+            state: Mutex::new(State { jobs: Vec::new(), sleeping: 0, shut_down: false }),
+            wake: Condvar::new(),
+        });
+        let spawn = |index: usize| {
+            let shared = Arc::clone(&shared);
+            thread::Builder::new().name(format!("metagraph-{index}")).spawn(move || shared.work()).ok()
+        };
+        let workers = (1..threads).map_while(spawn).collect();
+        Pool { shared, workers }
+    }
+
+    /// The pool of the process, made at first use with [`default_threads`] threads.
+    pub fn global() -> &'static Pool {
+        static GLOBAL: OnceLock<Pool> = OnceLock::new();
+        GLOBAL.get_or_init(|| Pool::new(default_threads()))
+    }
+
+    /// How many threads a loop runs on at most.
+    pub fn threads(&self) -> usize {
+        self.shared.threads
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.lock().shut_down = true;
+        self.shared.published.fetch_add(1, Ordering::Release);
+        self.shared.wake.notify_all();
+        let this_thread = thread::current().id();
+        for worker in self.workers.drain(..).filter(|worker| worker.thread().id() != this_thread) {
+            // A worker ends without panic: loop bodies are caught.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// The threads of the global pool: `METAGRAPH_NUM_THREADS` if it is a positive number, else the available cores.
+pub fn default_threads() -> usize {
+    let set = std::env::var("METAGRAPH_NUM_THREADS").ok().and_then(|text| text.trim().parse::<usize>().ok());
+    match set {
+        Some(threads) if threads > 0 => threads,
+        _ => thread::available_parallelism().map_or(1, usize::from),
+    }
+}
+
+/// While it lives, loops started by this thread use a certain pool.
+pub struct Entered {
+    previous: Option<Arc<Shared>>,
+    not_send: PhantomData<*const ()>,
+}
+
+/// Makes a pool the current one of this thread, until the guard is dropped.
+#[must_use]
+pub fn enter(pool: &Pool) -> Entered {
+    let previous = CURRENT.replace(Some(Arc::clone(&pool.shared)));
+    Entered { previous, not_send: PhantomData }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.set(self.previous.take());
+    }
+}
+
+/// How many threads a loop started here would run on at most: 1 inside of a loop.
+pub fn current_threads() -> usize {
+    if INSIDE.get() { 1 } else { with_current(|shared| shared.threads) }
+}
+
+fn with_current<R>(f: impl FnOnce(&Shared) -> R) -> R {
+    match CURRENT.with_borrow(Option::clone) {
+        Some(shared) => f(&shared),
+        None => f(&Pool::global().shared),
+    }
+}
+
+/// Calls `body` with ranges that together make up `0..items`, each once, on the current pool and this thread.
+///
+/// A range has at least `grain` items (the last one may have fewer); `grain` is to be so large that one range takes longer
+/// than the microsecond in which it is handed over. With less than two grains the body runs once, here.
+pub fn parallel_for<F: Fn(Range<usize>) + Sync>(items: usize, grain: usize, body: F) {
+    if items == 0 {
+        return;
+    }
+    if items <= grain || INSIDE.get() {
+        return body(0..items);
+    }
+    with_current(|shared| {
+        let wanted = (shared.threads * CHUNKS_PER_THREAD).min(u32::MAX as usize);
+        let chunk = items.div_ceil(wanted).max(grain);
+        if shared.threads == 1 || chunk >= items { body(0..items) } else { shared.run(items, chunk, &body) }
+    });
+}
+
+/// Cuts `data` into pieces of whole `unit`s, at least `grain` units each, and calls `body` with each piece's first unit's
+/// index and the piece, as [`parallel_for`] does. A last unit may be cut short.
+pub fn parallel_pieces<T: Send, F: Fn(usize, &mut [T]) + Sync>(data: &mut [T], unit: usize, grain: usize, body: F) {
+    let length = data.len();
+    let unit = unit.max(1);
+    let pointer = SharedMut(data.as_mut_ptr());
+    parallel_for(length.div_ceil(unit), grain, |units| {
+        let (start, end) = (units.start * unit, (units.end * unit).min(length));
+        // SAFETY: the ranges of units don't overlap and lie in the data, which stays borrowed until the loop ends.
+        body(units.start, unsafe { std::slice::from_raw_parts_mut(pointer.get().add(start), end - start) });
+    });
+}
+
+/// A pointer that the chunks of a loop share, each for its own part.
+pub(crate) struct SharedMut<T>(pub *mut T);
+
+// SAFETY: the pointer is only an address; who writes through it keeps to the chunk's own part.
+unsafe impl<T: Send> Send for SharedMut<T> {}
+unsafe impl<T: Send> Sync for SharedMut<T> {}
+
+impl<T> SharedMut<T> {
+    pub fn get(&self) -> *mut T {
+        self.0
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a loop of more than one chunk: lists it, works on it, and returns when no helper is left in it.
+    fn run(&self, items: usize, chunk: usize, body: &(dyn Fn(Range<usize>) + Sync)) {
+        let chunks = items.div_ceil(chunk);
+        let job = Job {
+            body,
+            items,
+            chunk,
+            unclaimed: AtomicU64::new((chunks as u64) << 32),
+            helpers: AtomicUsize::new(0),
+            caller: thread::current(),
+            panic: Mutex::new(None),
+        };
+        let pointer = JobPointer((&raw const job).cast());
+        let sleeping = {
+            let mut state = self.lock();
+            state.jobs.push(pointer);
+            self.published.fetch_add(1, Ordering::Release);
+            state.sleeping
+        };
+        for _ in 0..sleeping.min(chunks - 1) {
+            self.wake.notify_one();
+        }
+        INSIDE.set(true);
+        job.work(false);
+        INSIDE.set(false);
+        self.lock().jobs.retain(|listed| *listed != pointer);
+        job.wait();
+        let panic = job.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(payload) = panic {
+            resume_unwind(payload);
+        }
+    }
+
+    /// What a worker does until the pool is shut down.
+    fn work(&self) {
+        INSIDE.set(true);
+        while let Some(JobPointer(job)) = self.next_job() {
+            // SAFETY: `next_job` counted this thread as a helper, so the caller keeps the job until `leave`.
+            unsafe {
+                (*job).work(true);
+                Job::leave(job);
+            }
+        }
+    }
+
+    /// A job with unclaimed chunks, entered as a helper; waits for one. None when the pool is shut down.
+    fn next_job(&self) -> Option<JobPointer> {
+        loop {
+            let seen = self.published.load(Ordering::Acquire);
+            {
+                let state = self.lock();
+                if state.shut_down {
+                    return None;
+                }
+                if let Some(job) = state.pick() {
+                    return Some(job);
+                }
+            }
+            if spin(SPINS_BEFORE_SLEEP, || self.published.load(Ordering::Relaxed) != seen) {
+                continue;
+            }
+            let mut state = self.lock();
+            while self.published.load(Ordering::Relaxed) == seen && !state.shut_down {
+                state.sleeping += 1;
+                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.sleeping -= 1;
+            }
+        }
+    }
+}
+
+impl State {
+    /// Enters, as a helper, the job with work left that has the fewest helpers.
+    fn pick(&self) -> Option<JobPointer> {
+        // SAFETY: a listed job is alive: its caller takes it off the list, under the lock held here, before it returns.
+        let jobs = self.jobs.iter().map(|pointer| (pointer, unsafe { &*pointer.0 }));
+        let (pointer, job) =
+            jobs.filter(|(_, job)| job.has_unclaimed()).min_by_key(|(_, job)| job.helpers.load(Ordering::Relaxed))?;
+        job.helpers.fetch_add(1, Ordering::Relaxed);
+        Some(*pointer)
+    }
+}
+
+impl Job<'_> {
+    fn has_unclaimed(&self) -> bool {
+        let span = self.unclaimed.load(Ordering::Relaxed);
+        (span as u32 as u64) < span >> 32
+    }
+
+    /// Takes a chunk off the front or the back of the unclaimed ones.
+    fn claim(&self, from_back: bool) -> Option<usize> {
+        let step = |span: u64| {
+            let (first, end) = (span & u64::from(u32::MAX), span >> 32);
+            (first < end).then(|| if from_back { first | (end - 1) << 32 } else { (first + 1) | end << 32 })
+        };
+        let before = self.unclaimed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).ok()?;
+        Some(if from_back { (before >> 32) as usize - 1 } else { before as u32 as usize })
+    }
+
+    /// Runs chunks until none is left.
+    fn work(&self, from_back: bool) {
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            while let Some(index) = self.claim(from_back) {
+                let start = index * self.chunk;
+                (self.body)(start..(start + self.chunk).min(self.items));
+            }
+        }));
+        if let Err(payload) = done {
+            self.unclaimed.store(0, Ordering::Relaxed);
+            self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
+        }
+    }
+
+    /// Waits, in the caller, until the last helper has left. The job is off the list, so none can enter.
+    fn wait(&self) {
+        if spin(SPINS_BEFORE_PARK, || self.helpers.load(Ordering::Acquire) == 0) {
+            return;
+        }
+        self.helpers.fetch_or(CALLER_PARKED, Ordering::Acquire);
+        while self.helpers.load(Ordering::Acquire) != CALLER_PARKED {
+            thread::park();
+        }
+    }
+
+    /// A helper's last act on a job, which may be gone right after.
+    ///
+    /// # Safety
+    /// The thread is counted as a helper of the job.
+    unsafe fn leave(job: *const Self) {
+        // SAFETY: the caller waits as long as this thread is counted, and its handle outlives the job.
+        let (helpers, caller) = unsafe { (&raw const (*job).helpers, (*job).caller.clone()) };
+        // SAFETY: as above; nothing of the job is touched after the subtraction.
+        if unsafe { (*helpers).fetch_sub(1, Ordering::Release) } == CALLER_PARKED | 1 {
+            caller.unpark();
+        }
+    }
+}
+
+/// Looks up to `times` whether something holds, and tells whether it did.
+fn spin(times: usize, holds: impl Fn() -> bool) -> bool {
+    (0..times).any(|_| {
+        std::hint::spin_loop();
+        holds()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU32;
+
+    fn check_covers(items: usize, grain: usize) {
+        let counts: Vec<AtomicU32> = (0..items).map(|_| AtomicU32::new(0)).collect();
+        parallel_for(items, grain, |range| {
+            assert!(!range.is_empty());
+            for count in &counts[range] {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{items} items, grain {grain}");
+    }
+
+    #[test]
+    fn every_item_is_visited_once() {
+        for threads in [1, 2, 3, 8] {
+            let pool = Pool::new(threads);
+            let _entered = enter(&pool);
+            for items in [0, 1, 2, 3, 7, 8, 9, 31, 100, 1000] {
+                for grain in [0, 1, 2, 10, 1000] {
+                    check_covers(items, grain);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn many_callers_share_a_pool() {
+        let pool = Pool::new(3);
+        thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    let _entered = enter(&pool);
+                    (0..200).for_each(|round| check_covers(round, 1));
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn loops_after_a_sleep_get_help() {
+        let pool = Pool::new(2);
+        let _entered = enter(&pool);
+        for _ in 0..3 {
+            thread::sleep(std::time::Duration::from_millis(5));
+            // Both chunks wait for one another: this ends only if a worker wakes up.
+            let barrier = std::sync::Barrier::new(2);
+            parallel_for(2, 1, |_| {
+                barrier.wait();
+            });
+        }
+    }
+
+    #[test]
+    fn nested_loops_run_inline() {
+        let pool = Pool::new(4);
+        let _entered = enter(&pool);
+        let total = AtomicUsize::new(0);
+        parallel_for(8, 1, |outer| {
+            let this_thread = thread::current().id();
+            assert_eq!(current_threads(), 1);
+            parallel_for(100, 1, |inner| {
+                assert_eq!(thread::current().id(), this_thread);
+                total.fetch_add(inner.len() * outer.len(), Ordering::Relaxed);
+            });
+        });
+        assert_eq!(total.into_inner(), 800);
+        assert_eq!(current_threads(), 4);
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
+        let pool = Pool::new(2);
+        let _entered = enter(&pool);
+        for bad in [0, 7, 63] {
+            let caught = catch_unwind(|| parallel_for(64, 1, |range| assert!(!range.contains(&bad), "item {bad}")));
+            let payload = caught.expect_err("the loop panics");
+            assert_eq!(payload.downcast_ref::<String>().map(String::as_str), Some(format!("item {bad}").as_str()));
+            check_covers(64, 1);
+        }
+    }
+
+    #[test]
+    fn guards_nest() {
+        let (two, three) = (Pool::new(2), Pool::new(3));
+        let outer = enter(&two);
+        {
+            let _inner = enter(&three);
+            assert_eq!(current_threads(), 3);
+        }
+        assert_eq!(current_threads(), 2);
+        drop(outer);
+        assert_eq!(current_threads(), Pool::global().threads());
+    }
+
+    #[test]
+    fn pieces_are_whole_units() {
+        let pool = Pool::new(2);
+        let _entered = enter(&pool);
+        for (length, unit) in [(0, 3), (1, 3), (3, 3), (100, 7), (64, 1)] {
+            let mut data = vec![usize::MAX; length];
+            parallel_pieces(&mut data, unit, 1, |first, piece| {
+                piece.iter_mut().enumerate().for_each(|(i, value)| *value = first + i / unit);
+            });
+            let expected: Vec<usize> = (0..length).map(|i| i / unit).collect();
+            assert_eq!(data, expected);
+        }
+    }
+}
