@@ -2,10 +2,17 @@
 
 mod compute;
 mod error;
-pub use error::{Code, Error, Result};
-pub use tensor::{DType, Element, Shape, Tensor};
+mod exec;
+pub mod graph;
+pub mod ops;
 pub mod proto;
+mod session;
 pub mod tensor;
+
+pub use error::{Code, Error, Result};
+pub use graph::{Gradient, Graph, IndexedSlices, Operation, Output};
+pub use session::{Callable, Session};
+pub use tensor::{DType, Element, Shape, Tensor};
 
 /// The kernels, for the benches alone.
 #[doc(hidden)]

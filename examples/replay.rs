@@ -1,0 +1,229 @@
+//! Replays recorded TensorFlow sessions: `replay [--filter SUBSTRING] [--json OUT] PATH...`
+//!
+//! A PATH is a case file (`*.jsonl.gz`), or a folder of them. Exit status 0 if all cases passed, 1 if one failed,
+//! 2 for wrong use.
+
+use base64::Engine;
+use metagraph::graph::ImportOptions;
+use metagraph::{DType, Graph, Session, Tensor, proto};
+use prost::Message;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::time::Duration;
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    let (mut filter, mut json_out, mut paths) = (String::new(), None, Vec::new());
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--filter" => match arguments.next() {
+                Some(value) => filter = value,
+                None => return usage(),
+            },
+            "--json" => match arguments.next() {
+                Some(value) => json_out = Some(value),
+                None => return usage(),
+            },
+            flag if flag.starts_with('-') => return usage(),
+            path => paths.push(PathBuf::from(path)),
+        }
+    }
+    if paths.is_empty() {
+        return usage();
+    }
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut files = Vec::new();
+    for path in &paths {
+        if let Err(error) = collect(path, &mut files) {
+            eprintln!("replay: {}: {error}", path.display());
+            return ExitCode::from(2);
+        }
+    }
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    let mut records = Vec::new();
+    for file in files {
+        let lines = match std::fs::File::open(&file) {
+            Ok(handle) => BufReader::new(flate2::read::GzDecoder::new(handle)).lines(),
+            Err(error) => {
+                eprintln!("replay: {}: {error}", file.display());
+                return ExitCode::from(2);
+            }
+        };
+        for line in lines {
+            let case: Value =
+                match line.map_err(|e| e.to_string()).and_then(|l| serde_json::from_str(&l).map_err(|e| e.to_string())) {
+                    Ok(case) => case,
+                    Err(error) => {
+                        eprintln!("replay: {}: {error}", file.display());
+                        return ExitCode::from(2);
+                    }
+                };
+            let name = case["name"].as_str().unwrap_or("?").to_string();
+            if !name.contains(&filter) {
+                skipped += 1;
+                continue;
+            }
+            let ops = case["ops"].clone();
+            let outcome = run_guarded(case);
+            match &outcome {
+                Ok(()) => passed += 1,
+                Err(why) => {
+                    failed += 1;
+                    println!("FAIL {name}: {}", why.replace('\n', " | "));
+                }
+            }
+            records.push(json!({
+                "name": name, "ops": ops, "passed": outcome.is_ok(), "difference": outcome.err(),
+                "file": file.file_name().map(|f| f.to_string_lossy().into_owned()),
+            }));
+        }
+    }
+    if let Some(out) = json_out
+        && let Err(error) = std::fs::write(&out, json!(records).to_string())
+    {
+        eprintln!("replay: {out}: {error}");
+        return ExitCode::from(2);
+    }
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    ExitCode::from(u8::from(failed > 0))
+}
+
+fn usage() -> ExitCode {
+    eprintln!("usage: replay [--filter SUBSTRING] [--json OUT] PATH...");
+    ExitCode::from(2)
+}
+
+fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    if std::fs::metadata(path)?.is_file() {
+        files.push(path.to_path_buf());
+        return Ok(());
+    }
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(path)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
+    entries.sort();
+    for entry in entries {
+        if entry.is_dir() || entry.to_string_lossy().ends_with(".jsonl.gz") {
+            collect(&entry, files)?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs a case on a thread of its own; a panic or a minute without an answer is a failure.
+fn run_guarded(case: Value) -> Result<(), String> {
+    let (send, receive) = mpsc::channel();
+    let spawned = std::thread::Builder::new().stack_size(64 << 20).spawn(move || {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run_case(&case)));
+        let text = |p: Box<dyn std::any::Any + Send>| {
+            let known = p.downcast_ref::<&str>().map(|s| s.to_string()).or_else(|| p.downcast_ref::<String>().cloned());
+            format!("panicked: {}", known.unwrap_or_default())
+        };
+        let _ = send.send(outcome.unwrap_or_else(|p| Err(text(p))));
+    });
+    if let Err(error) = spawned {
+        return Err(error.to_string());
+    }
+    receive.recv_timeout(TIMEOUT).unwrap_or_else(|_| Err(format!("no answer within {TIMEOUT:?}")))
+}
+
+fn run_case(case: &Value) -> Result<(), String> {
+    let say = |e: metagraph::Error| e.to_string();
+    let graph_def = proto::GraphDef::decode(decode(&case["graph"])?.as_slice()).map_err(|e| e.to_string())?;
+    let graph = Graph::new();
+    graph.import_graph_def(graph_def, &ImportOptions::default()).map_err(say)?;
+    let session = Session::new(&graph);
+    for (index, run) in case["runs"].as_array().into_iter().flatten().enumerate() {
+        run_one(&graph, &session, run).map_err(|e| format!("run {index}: {e}"))?;
+    }
+    Ok(())
+}
+
+fn run_one(graph: &Graph, session: &Session, run: &Value) -> Result<(), String> {
+    let say = |e: metagraph::Error| e.to_string();
+    let mut feeds = HashMap::new();
+    for (name, value) in run["feeds"].as_object().into_iter().flatten() {
+        feeds.insert(name.as_str(), tensor(value)?.ok_or("a feed has no value")?);
+    }
+    let (mut names, mut expected) = (Vec::new(), Vec::new());
+    for fetch in run["fetches"].as_array().into_iter().flatten() {
+        names.push(fetch[0].as_str().ok_or("a fetch has no name")?);
+        expected.push(tensor(&fetch[1])?);
+    }
+    let targets: Vec<&str> = run["targets"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let got = (|| {
+        let outputs = names.iter().map(|n| graph.get_tensor_by_name(n)).collect::<metagraph::Result<Vec<_>>>()?;
+        let operations = targets.iter().map(|n| graph.get_operation_by_name(n)).collect::<metagraph::Result<Vec<_>>>()?;
+        let feeds = feeds.iter().map(|(n, v)| Ok((graph.get_tensor_by_name(n)?, v))).collect::<metagraph::Result<Vec<_>>>()?;
+        session.run_with_targets(&outputs, &operations, &feeds)
+    })();
+    if let Some(code) = run["error"]["code"].as_i64() {
+        let message = run["error"]["message"].as_str().unwrap_or_default();
+        return match got {
+            Ok(_) => Err(format!("expected error {code}: {message}; it ran")),
+            Err(error) if i64::from(error.code().number()) != code => {
+                Err(format!("expected error {code}: {message}; got {error}"))
+            }
+            Err(_) => Ok(()),
+        };
+    }
+    for ((name, expected), got) in names.iter().zip(&expected).zip(got.map_err(say)?) {
+        if let Some(expected) = expected {
+            compare(&got, expected).map_err(|why| format!("{name}: {why}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn decode(value: &Value) -> Result<Vec<u8>, String> {
+    let text = value.as_str().ok_or("base64 text is missing")?;
+    base64::engine::general_purpose::STANDARD.decode(text).map_err(|e| e.to_string())
+}
+
+fn tensor(value: &Value) -> Result<Option<Tensor>, String> {
+    if value.is_null() {
+        return Ok(None);
+    }
+    let message = proto::TensorProto::decode(decode(value)?.as_slice()).map_err(|e| e.to_string())?;
+    Tensor::from_message(&message).map(Some).map_err(|e| e.to_string())
+}
+
+fn compare(got: &Tensor, expected: &Tensor) -> Result<(), String> {
+    let differ = || format!("got {got:?}, expected {expected:?}");
+    if got.dtype() != expected.dtype() || got.dims() != expected.dims() {
+        return Err(format!("got {}{:?}, expected {}{:?}", got.dtype(), got.dims(), expected.dtype(), expected.dims()));
+    }
+    let (atol, rtol) = match got.dtype() {
+        DType::Float | DType::Complex64 => (1e-5, 1e-4),
+        DType::Double | DType::Complex128 => (1e-8, 1e-6),
+        DType::Half => (2e-3, 2e-2),
+        DType::Bfloat16 => (1e-2, 4e-2),
+        DType::Resource | DType::Variant => return Ok(()),
+        _ => return if got == expected { Ok(()) } else { Err(differ()) },
+    };
+    let (a, b) = (floats(got)?, floats(expected)?);
+    let width = if got.dtype().is_complex() { 2 } else { 1 };
+    for (index, (x, y)) in a.chunks(width).zip(b.chunks(width)).enumerate() {
+        let same = x.iter().zip(y).all(|(p, q)| p == q || (p.is_nan() && q.is_nan()));
+        let distance = x.iter().zip(y).map(|(p, q)| (p - q) * (p - q)).sum::<f64>().sqrt();
+        let size = y.iter().map(|q| q * q).sum::<f64>().sqrt();
+        if !same && !(distance <= atol + rtol * size) {
+            return Err(format!("element {index}: {x:?} for {y:?}; {}", differ()));
+        }
+    }
+    Ok(())
+}
+
+fn floats(tensor: &Tensor) -> Result<Vec<f64>, String> {
+    let bytes = tensor.to_le_bytes().map_err(|e| e.to_string())?;
+    Ok(match tensor.dtype() {
+        DType::Float | DType::Complex64 => bytes.as_chunks().0.iter().map(|&c| f64::from(f32::from_le_bytes(c))).collect(),
+        DType::Double | DType::Complex128 => bytes.as_chunks().0.iter().map(|&c| f64::from_le_bytes(c)).collect(),
+        DType::Half => bytes.as_chunks().0.iter().map(|&c| half::f16::from_le_bytes(c).to_f64()).collect(),
+        _ => bytes.as_chunks().0.iter().map(|&c| half::bf16::from_le_bytes(c).to_f64()).collect(),
+    })
+}

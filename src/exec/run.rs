@@ -1,0 +1,324 @@
+//! A frozen plan, and one step of it: arrays of slots are walked; nothing is looked up.
+
+use crate::error::{Code, Error, Result, bail};
+use crate::graph::op::{Caller, KernelCtx, KernelFn, NodeInfo, Prepared, SessionState, StepState, Value};
+use crate::proto::NameAttrList;
+use crate::tensor::Tensor;
+use smallvec::SmallVec;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// The flag of a node that nobody waits for.
+pub(super) const NO_FLAG: u32 = u32::MAX;
+
+/// Everything that a step needs, made once for the same feeds, fetches and targets.
+pub(crate) struct Plan {
+    pub(super) root: Region,
+    /// The slots of the fetches.
+    pub(super) fetches: Vec<usize>,
+    pub(super) num_feeds: usize,
+}
+
+/// Nodes that run in a fixed order.
+pub(super) struct Region {
+    pub items: Vec<Item>,
+    pub num_slots: usize,
+    /// Flags tell whether a node that others wait for ran.
+    pub num_flags: usize,
+    pub carries: Vec<Carry>,
+}
+
+/// A back edge: the value in slot `from` moves to slot `to` before the next iteration.
+pub(super) struct Carry {
+    pub from: usize,
+    pub to: usize,
+}
+
+pub(super) enum Item {
+    Step(Step),
+    Frame(Box<Frame>),
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Input {
+    pub slot: u32,
+    /// The last use of the slot takes the value.
+    pub take: bool,
+    /// A reference is read.
+    pub read: bool,
+}
+
+pub(super) struct Step {
+    pub info: Arc<NodeInfo>,
+    pub run: Run,
+    pub inputs: SmallVec<[Input; 4]>,
+    pub controls: SmallVec<[u32; 2]>,
+    /// The slot of the first output; for an Exit, a slot of the region around the frame.
+    pub outputs: usize,
+    pub num_outputs: usize,
+    pub flag: u32,
+    /// Outputs that nothing uses.
+    pub drop: SmallVec<[u32; 2]>,
+}
+
+pub(super) enum Run {
+    Fn(KernelFn),
+    Prepared(Prepared),
+    Call(FunctionCall),
+    Merge,
+    /// Passes the input on.
+    Forward,
+    /// Hands the input to the frame's exit of this number.
+    Exit(usize),
+    /// Runs even with dead inputs.
+    Trigger,
+}
+
+pub(super) struct FunctionCall {
+    pub function: NameAttrList,
+}
+
+/// A loop: its body runs as long as a back edge carries a value.
+pub(super) struct Frame {
+    pub name: String,
+    pub enters: Vec<EnterStep>,
+    pub body: Region,
+    /// For each Exit, its slot and flag in the region around.
+    pub exits: Vec<(usize, u32)>,
+}
+
+pub(super) struct EnterStep {
+    pub input: Input,
+    pub controls: SmallVec<[u32; 2]>,
+    pub slot: usize,
+    pub flag: u32,
+    pub is_constant: bool,
+}
+
+/// What a run is given beside its feeds.
+pub(crate) struct RunOptions<'a> {
+    pub session: &'a Arc<SessionState>,
+    pub caller: &'a dyn Caller,
+    /// Set to stop the step between two nodes.
+    pub cancelled: Option<&'a AtomicBool>,
+}
+
+struct Runner<'a> {
+    step: StepState<'a>,
+    cancelled: Option<&'a AtomicBool>,
+}
+
+struct Memory {
+    slots: Vec<Value>,
+    flags: Vec<bool>,
+    scratch: Vec<Value>,
+}
+
+impl Memory {
+    fn new(region: &Region) -> Memory {
+        Memory {
+            slots: std::iter::repeat_with(Value::default).take(region.num_slots).collect(),
+            flags: vec![false; region.num_flags],
+            scratch: Vec::new(),
+        }
+    }
+
+    fn set_flag(&mut self, flag: u32, value: bool) {
+        if flag != NO_FLAG {
+            self.flags[flag as usize] = value;
+        }
+    }
+
+    fn controls_dead(&self, controls: &[u32]) -> bool {
+        controls.iter().any(|&c| !self.flags[c as usize])
+    }
+}
+
+impl Plan {
+    /// Runs one step and returns what is fetched.
+    ///
+    /// # Errors
+    /// What a node returns, with the node's name; `InvalidArgument` where a fetched tensor is dead.
+    pub fn run(&self, feeds: Vec<Tensor>, options: &RunOptions) -> Result<Vec<Tensor>> {
+        let id = next_step();
+        let step = StepState { session: options.session, caller: options.caller, objects: Mutex::default(), id };
+        let runner = Runner { step, cancelled: options.cancelled };
+        let mut memory = Memory::new(&self.root);
+        if feeds.len() != self.num_feeds {
+            bail!(Internal, "{} feeds for a plan of {}", feeds.len(), self.num_feeds);
+        }
+        for (slot, feed) in feeds.into_iter().enumerate() {
+            memory.slots[slot] = Value::Tensor(feed);
+        }
+        runner.region(&self.root, &mut memory, &mut [])?;
+        let mut fetched = Vec::with_capacity(self.fetches.len());
+        for (index, &slot) in self.fetches.iter().enumerate() {
+            fetched.push(match &memory.slots[slot] {
+                Value::Tensor(tensor) => tensor.clone(),
+                Value::Ref(variable) => variable.read()?,
+                Value::Dead => bail!(InvalidArgument, "Retval[{index}] does not have value"),
+            });
+        }
+        Ok(fetched)
+    }
+}
+
+fn next_step() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Runner<'_> {
+    fn region(&self, region: &Region, memory: &mut Memory, exits: &mut [Value]) -> Result<()> {
+        for item in &region.items {
+            match item {
+                Item::Step(step) => self.step(step, memory, exits).map_err(|e| locate(e, &step.info))?,
+                Item::Frame(frame) => self.frame(frame, memory)?,
+            }
+        }
+        if self.cancelled.is_some_and(|c| c.load(Ordering::Relaxed)) {
+            return Err(Error::new(Code::Cancelled, "the step was cancelled"));
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn step(&self, step: &Step, memory: &mut Memory, exits: &mut [Value]) -> Result<()> {
+        match step.run {
+            Run::Merge => return self.merge(step, memory),
+            Run::Trigger => {
+                memory.set_flag(step.flag, true);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let mut dead = memory.controls_dead(&step.controls);
+        memory.scratch.clear();
+        for input in &step.inputs {
+            let slot = &mut memory.slots[input.slot as usize];
+            let value = if input.take { std::mem::take(slot) } else { slot.clone() };
+            let value = match value {
+                Value::Dead => {
+                    dead = true;
+                    Value::Dead
+                }
+                Value::Ref(variable) if input.read && !dead => Value::Tensor(variable.read()?),
+                value => value,
+            };
+            memory.scratch.push(value);
+        }
+        if let Run::Exit(index) = step.run {
+            if !dead {
+                exits[index] = std::mem::take(&mut memory.scratch[0]);
+            }
+            return Ok(());
+        }
+        let outputs = &mut memory.slots[step.outputs..step.outputs + step.num_outputs];
+        outputs.fill_with(Value::default);
+        if dead {
+            memory.set_flag(step.flag, false);
+            return Ok(());
+        }
+        let mut ctx = KernelCtx { node: &step.info, inputs: &mut memory.scratch, outputs, step: &self.step };
+        match &step.run {
+            Run::Fn(run) => run(&mut ctx)?,
+            Run::Prepared(run) => run(&mut ctx)?,
+            Run::Forward => ctx.forward(0, 0)?,
+            Run::Call(call) => {
+                let mut arguments = Vec::with_capacity(ctx.num_inputs());
+                for index in 0..ctx.num_inputs() {
+                    arguments.push(ctx.take(index)?);
+                }
+                for (index, result) in ctx.call(&call.function, arguments)?.into_iter().enumerate() {
+                    ctx.set(index, result)?;
+                }
+            }
+            Run::Merge | Run::Exit(_) | Run::Trigger => {}
+        }
+        for &slot in &step.drop {
+            memory.slots[slot as usize] = Value::Dead;
+        }
+        memory.set_flag(step.flag, true);
+        Ok(())
+    }
+
+    fn merge(&self, step: &Step, memory: &mut Memory) -> Result<()> {
+        let mut live = None;
+        for (index, input) in step.inputs.iter().enumerate() {
+            let slot = &mut memory.slots[input.slot as usize];
+            let value = if input.take { std::mem::take(slot) } else { slot.clone() };
+            if live.is_none() && !matches!(value, Value::Dead) {
+                live = Some((index, value));
+            }
+        }
+        let dead = memory.controls_dead(&step.controls) || live.is_none();
+        memory.set_flag(step.flag, !dead);
+        let (mut value, mut at) = (Value::Dead, Value::Dead);
+        if let (Some((index, live)), false) = (live, dead) {
+            value = match live {
+                Value::Ref(variable) if step.inputs[index].read => Value::Tensor(variable.read()?),
+                other => other,
+            };
+            at = Value::Tensor(Tensor::scalar(index as i32));
+        }
+        memory.slots[step.outputs] = value;
+        if step.num_outputs > 1 {
+            memory.slots[step.outputs + 1] = at;
+        }
+        for &slot in &step.drop {
+            memory.slots[slot as usize] = Value::Dead;
+        }
+        Ok(())
+    }
+
+    fn frame(&self, frame: &Frame, outer: &mut Memory) -> Result<()> {
+        let mut memory = Memory::new(&frame.body);
+        let mut any = false;
+        for enter in &frame.enters {
+            let slot = &mut outer.slots[enter.input.slot as usize];
+            let value = if enter.input.take { std::mem::take(slot) } else { slot.clone() };
+            let value = match value {
+                Value::Ref(variable) if enter.input.read => Value::Tensor(variable.read()?),
+                value => value,
+            };
+            let live = !matches!(value, Value::Dead) && !outer.controls_dead(&enter.controls);
+            any |= live;
+            memory.slots[enter.slot] = if live { value } else { Value::Dead };
+            memory.set_flag(enter.flag, live);
+        }
+        let mut exits: SmallVec<[Value; 8]> = std::iter::repeat_with(Value::default).take(frame.exits.len()).collect();
+        if any {
+            let mut iteration = 0u64;
+            loop {
+                self.region(&frame.body, &mut memory, &mut exits)
+                    .map_err(|e| e.within(format!("frame {}, iteration {iteration}", frame.name)))?;
+                let mut again = false;
+                for carry in &frame.body.carries {
+                    let value = std::mem::take(&mut memory.slots[carry.from]);
+                    again |= !matches!(value, Value::Dead);
+                    memory.slots[carry.to] = value;
+                }
+                if !again {
+                    break;
+                }
+                if iteration == 0 {
+                    for enter in frame.enters.iter().filter(|e| !e.is_constant) {
+                        memory.slots[enter.slot] = Value::Dead;
+                        memory.set_flag(enter.flag, false);
+                    }
+                }
+                iteration += 1;
+            }
+        }
+        for (value, &(slot, flag)) in exits.into_iter().zip(&frame.exits) {
+            outer.set_flag(flag, !matches!(value, Value::Dead));
+            outer.slots[slot] = value;
+        }
+        Ok(())
+    }
+}
+
+#[cold]
+fn locate(error: Error, info: &NodeInfo) -> Error {
+    error.within(format!("node {{{{node {}}}}} ({})", info.name, info.op))
+}

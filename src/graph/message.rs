@@ -1,0 +1,322 @@
+//! Import and export of GraphDef messages, with nothing lost.
+
+use super::node::{Extra, Node, Operation, Output, OutputType};
+use super::op::Signature;
+use super::{Graph, Inner};
+use crate::error::{Error, Result, bail};
+use crate::proto::{FunctionDef, FunctionDefLibrary, GraphDef, NodeDef, OpDef};
+use indexmap::IndexMap;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// A function of the graph's library.
+pub(crate) struct FunctionRecord {
+    pub def: FunctionDef,
+    pub signature: Signature,
+}
+
+/// How a GraphDef is imported.
+#[derive(Clone, Debug, Default)]
+pub struct ImportOptions {
+    /// Put before every name, with a slash between (`import_scope`); none keeps the names.
+    pub prefix: Option<String>,
+    /// Tensors of the GraphDef (`name:index`, or `^name` for control inputs) that are replaced by tensors of the graph.
+    pub input_map: Vec<(String, Output)>,
+    /// Leave the devices out.
+    pub clear_devices: bool,
+}
+
+impl Graph {
+    /// Adds the nodes and functions of a GraphDef (`tf.import_graph_def`), and returns the new operations in order.
+    /// Ops that aren't known are kept as they are. Shapes are inferred when asked for.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a name that is taken, doubled or invalid, an input that isn't there, or a function whose
+    /// signature can't be read. The graph is left as it was.
+    pub fn import_graph_def(&self, def: GraphDef, options: &ImportOptions) -> Result<Vec<Operation>> {
+        let mut guard = self.write();
+        let inner = &mut *guard;
+        let prefix = match options.prefix.as_deref().unwrap_or("") {
+            "" => String::new(),
+            p => format!("{}/", p.trim_end_matches('/')),
+        };
+        if let Some(library) = def.library {
+            inner.import_library(library)?;
+        }
+        if inner.nodes.is_empty()
+            && let Some(versions) = def.versions
+        {
+            inner.versions = versions;
+        }
+        let start = inner.nodes.len();
+        inner.nodes.reserve(def.node.len());
+        let imported = inner.import_nodes(def.node, &prefix, options);
+        if imported.is_err() {
+            inner.nodes.truncate(start);
+        }
+        imported?;
+        for index in start..inner.nodes.len() {
+            let name = inner.nodes[index].name.clone();
+            inner.use_name(&name);
+        }
+        inner.version += 1;
+        Ok((start..inner.nodes.len()).map(|i| inner.operation(i)).collect())
+    }
+
+    /// The whole graph as a GraphDef.
+    pub fn as_graph_def(&self) -> GraphDef {
+        let inner = self.read();
+        GraphDef {
+            node: inner.nodes.values().map(|n| inner.node_def(n)).collect(),
+            versions: Some(inner.versions.clone()),
+            library: Some(inner.library()),
+            ..GraphDef::default()
+        }
+    }
+
+    /// Adds a function to the graph's library.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a signature that can't be read, or another function of that name.
+    pub fn add_function(&self, def: FunctionDef) -> Result<()> {
+        self.write().import_library(FunctionDefLibrary { function: vec![def], ..Default::default() })
+    }
+
+    /// The function of that name.
+    pub fn function_def(&self, name: &str) -> Option<FunctionDef> {
+        self.read().functions.get(name).map(|f| f.def.clone())
+    }
+
+    /// The names of the functions in the graph's library.
+    pub fn function_names(&self) -> Vec<String> {
+        self.read().functions.keys().cloned().collect()
+    }
+}
+
+impl Inner {
+    fn use_name(&mut self, name: &str) {
+        self.names_in_use.entry(name.to_lowercase()).or_insert(1);
+        // A scope that an imported node stands in is in use as well.
+        let mut rest = name;
+        while let Some((scope, _)) = rest.rsplit_once('/') {
+            let key = scope.to_lowercase();
+            if self.names_in_use.contains_key(&key) {
+                break;
+            }
+            self.names_in_use.insert(key, 1);
+            rest = scope;
+        }
+    }
+
+    fn import_library(&mut self, library: FunctionDefLibrary) -> Result<()> {
+        for def in library.function {
+            let Some(op_def) = &def.signature else { bail!(InvalidArgument, "a function of the library has no signature") };
+            let name = op_def.name.clone();
+            if let Some(known) = self.functions.get(&name) {
+                if known.def != def {
+                    bail!(
+                        InvalidArgument,
+                        "Cannot add function '{name}' because a different function with the same name already exists."
+                    );
+                }
+                continue;
+            }
+            let signature = signature_of(op_def).map_err(|e| e.within(format!("function {name}")))?;
+            self.functions.insert(name, Arc::new(FunctionRecord { def, signature }));
+        }
+        for gradient in library.gradient {
+            if !self.gradients.contains(&gradient) {
+                self.gradients.push(gradient);
+            }
+        }
+        self.registered_gradients.extend(library.registered_gradients);
+        Ok(())
+    }
+
+    pub(crate) fn library(&self) -> FunctionDefLibrary {
+        FunctionDefLibrary {
+            function: self.functions.values().map(|f| f.def.clone()).collect(),
+            gradient: self.gradients.clone(),
+            registered_gradients: self.registered_gradients.clone(),
+        }
+    }
+
+    fn import_nodes(&mut self, defs: Vec<NodeDef>, prefix: &str, options: &ImportOptions) -> Result<()> {
+        let start = self.nodes.len();
+        let mut inputs = Vec::with_capacity(defs.len());
+        let no_device = self.intern("");
+        for mut def in defs {
+            if def.name.is_empty() || def.op.is_empty() {
+                bail!(InvalidArgument, "Node name or op is empty: '{}' of op '{}'", def.name, def.op);
+            }
+            inputs.push(std::mem::take(&mut def.input));
+            let name: Arc<str> =
+                if prefix.is_empty() { Arc::from(def.name.as_str()) } else { Arc::from(format!("{prefix}{}", def.name)) };
+            let record = (self.lookup)(&def.op);
+            let types = self.types_of(record, &def);
+            let extra = if def.experimental_debug_info.is_some() || def.experimental_type.is_some() {
+                Some(Box::new(Extra { debug_info: def.experimental_debug_info, full_type: def.experimental_type }))
+            } else {
+                None
+            };
+            if !prefix.is_empty() {
+                prefix_colocation(&mut def.attr, prefix);
+            }
+            let node = Node {
+                name: name.clone(),
+                op_type: self.intern(&def.op),
+                record,
+                inputs: SmallVec::new(),
+                controls: SmallVec::new(),
+                attrs: def.attr,
+                device: if options.clear_devices || def.device.is_empty() { no_device.clone() } else { self.intern(&def.device) },
+                types,
+                shapes: None,
+                handles: Vec::new(),
+                extra,
+            };
+            if self.nodes.insert(name.clone(), node).is_some() {
+                bail!(InvalidArgument, "Node name '{name}' already exists in the Graph");
+            }
+        }
+        for (offset, texts) in inputs.into_iter().enumerate() {
+            let index = start + offset;
+            let (mut data, mut controls) = (SmallVec::new(), SmallVec::new());
+            for text in texts {
+                let input = self
+                    .resolve(&text, prefix, options)
+                    .map_err(|e| e.within(format!("node {{{{node {}}}}}", self.nodes[index].name)))?;
+                match input {
+                    Input::Data(output) => data.push(output),
+                    Input::Control(op) => controls.push(op),
+                }
+            }
+            let node = &mut self.nodes[index];
+            node.inputs = data;
+            node.controls = controls;
+        }
+        Ok(())
+    }
+
+    fn types_of(&self, record: Option<&'static super::op::Op>, def: &NodeDef) -> SmallVec<[OutputType; 1]> {
+        let signature = match record {
+            Some(record) => Some(record.signature()),
+            None => self.functions.get(&def.op).map(|f| &f.signature),
+        };
+        let types = signature.and_then(|s| s.output_types(&def.attr).ok()).unwrap_or_default();
+        types.into_iter().map(|(dtype, is_ref)| OutputType { dtype, is_ref }).collect()
+    }
+
+    fn resolve(&self, text: &str, prefix: &str, options: &ImportOptions) -> Result<Input> {
+        if let Some(name) = text.strip_prefix('^') {
+            if let Some((_, output)) = options.input_map.iter().find(|(from, _)| from == text) {
+                return Ok(Input::Control(output.op));
+            }
+            return Ok(Input::Control(self.operation(self.position(name, prefix)?)));
+        }
+        let (name, index) = split_tensor_name(text)?;
+        if let Some((_, output)) =
+            options.input_map.iter().find(|(from, _)| split_tensor_name(from).is_ok_and(|f| f == (name, index)))
+        {
+            return Ok(Input::Data(*output));
+        }
+        let position = self.position(name, prefix)?;
+        let node = &self.nodes[position];
+        if !node.types.is_empty() && index as usize >= node.types.len() {
+            bail!(
+                InvalidArgument,
+                "input '{text}' names an output that node '{}' of op {} doesn't have",
+                node.name,
+                node.op_type
+            );
+        }
+        Ok(Input::Data(Output { op: self.operation(position), index }))
+    }
+
+    fn position(&self, name: &str, prefix: &str) -> Result<usize> {
+        let found = if prefix.is_empty() {
+            self.nodes.get_index_of(name)
+        } else {
+            self.nodes.get_index_of(format!("{prefix}{name}").as_str())
+        };
+        found.ok_or_else(|| Error::invalid_argument(format!("input '{name}' refers to a node that isn't in the graph")))
+    }
+
+    /// The node as a message.
+    pub(crate) fn node_def(&self, node: &Node) -> NodeDef {
+        let data = node.inputs.iter().map(|i| {
+            let name = &self.nodes[i.op.index as usize].name;
+            if i.index == 0 { name.to_string() } else { format!("{name}:{}", i.index) }
+        });
+        let controls = node.controls.iter().map(|c| format!("^{}", self.nodes[c.index as usize].name));
+        NodeDef {
+            name: node.name.to_string(),
+            op: node.op_type.to_string(),
+            input: data.chain(controls).collect(),
+            device: node.device.to_string(),
+            attr: node.attrs.clone(),
+            experimental_debug_info: node.extra.as_ref().and_then(|e| e.debug_info.clone()),
+            experimental_type: node.extra.as_ref().and_then(|e| e.full_type.clone()),
+        }
+    }
+}
+
+enum Input {
+    Data(Output),
+    Control(Operation),
+}
+
+/// Splits `name:index`; a name alone is output 0.
+pub(crate) fn split_tensor_name(text: &str) -> Result<(&str, u32)> {
+    match text.rsplit_once(':') {
+        None => Ok((text, 0)),
+        Some((name, index)) => match index.parse() {
+            Ok(index) => Ok((name, index)),
+            Err(_) => bail!(InvalidArgument, "'{text}' is no valid tensor name"),
+        },
+    }
+}
+
+fn prefix_colocation(attrs: &mut super::attr::Attrs, prefix: &str) {
+    use crate::proto::attr_value::Value;
+    if let Some(Value::List(list)) = attrs.get_mut("_class").and_then(|v| v.value.as_mut()) {
+        for class in &mut list.s {
+            if let Some(name) = class.strip_prefix(b"loc:@") {
+                *class = [b"loc:@", prefix.as_bytes(), name].concat().into();
+            }
+        }
+    }
+}
+
+/// The signature of an OpDef message.
+pub(crate) fn signature_of(def: &OpDef) -> Result<Signature> {
+    use super::op::{ArgSpec, ArgType, AttrSpec};
+    use crate::tensor::DType;
+    let arg = |a: &crate::proto::op_def::ArgDef| -> Result<ArgSpec> {
+        let dtype = if !a.type_list_attr.is_empty() {
+            ArgType::List(a.type_list_attr.clone())
+        } else if !a.type_attr.is_empty() {
+            ArgType::Attr(a.type_attr.clone())
+        } else {
+            ArgType::Fixed(DType::try_from_number(a.r#type)?)
+        };
+        let number = if a.number_attr.is_empty() { None } else { Some(a.number_attr.clone()) };
+        Ok(ArgSpec { name: a.name.clone(), is_ref: a.is_ref, dtype, number })
+    };
+    let attr = |a: &crate::proto::op_def::AttrDef| AttrSpec {
+        name: a.name.clone(),
+        kind: a.r#type.clone(),
+        allowed_types: Vec::new(),
+        allowed_strings: Vec::new(),
+        minimum: if a.has_minimum { Some(a.minimum) } else { None },
+        default: a.default_value.clone(),
+    };
+    Ok(Signature {
+        inputs: def.input_arg.iter().map(arg).collect::<Result<_>>()?,
+        outputs: def.output_arg.iter().map(arg).collect::<Result<_>>()?,
+        attrs: def.attr.iter().map(attr).collect(),
+    })
+}
+
+/// Reads functions by name, so that bodies can be looked up while they are instantiated.
+pub(crate) type Functions = IndexMap<String, Arc<FunctionRecord>>;

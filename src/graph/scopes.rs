@@ -1,0 +1,223 @@
+//! What holds for all nodes made within a scope: control dependencies, devices, colocation, attributes.
+
+use super::node::{Node, Operation, Output};
+use super::{Graph, Inner};
+use crate::error::Result;
+use crate::graph::attr::{self, IntoAttr};
+use crate::proto::AttrValue;
+use bytes::Bytes;
+use smallvec::SmallVec;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+#[derive(Default)]
+pub(super) struct Scopes {
+    controls: Vec<Controller>,
+    devices: Vec<Option<Arc<str>>>,
+    colocations: Vec<Option<Operation>>,
+    attrs: Vec<(String, Option<AttrValue>)>,
+    /// Stacks set aside while a cleared scope is open.
+    saved_controls: Vec<Vec<Controller>>,
+    saved_colocations: Vec<Vec<Option<Operation>>>,
+}
+
+#[derive(Default)]
+struct Controller {
+    inputs: Vec<Operation>,
+    seen: HashSet<Operation>,
+}
+
+impl Scopes {
+    /// Notes a new node as made within every open control scope.
+    pub fn saw(&mut self, op: Operation) {
+        for controller in &mut self.controls {
+            controller.seen.insert(op);
+        }
+    }
+}
+
+enum Kind {
+    Controls,
+    ClearedControls,
+    Device,
+    Colocation,
+    ClearedColocation,
+    Attr,
+}
+
+/// Closes a scope when dropped.
+pub struct ScopeGuard {
+    graph: Graph,
+    kind: Kind,
+}
+
+impl Drop for ScopeGuard {
+    fn drop(&mut self) {
+        let mut inner = self.graph.write();
+        let scopes = &mut inner.scopes;
+        match self.kind {
+            Kind::Controls => drop(scopes.controls.pop()),
+            Kind::ClearedControls => scopes.controls = scopes.saved_controls.pop().unwrap_or_default(),
+            Kind::Device => drop(scopes.devices.pop()),
+            Kind::Colocation => drop(scopes.colocations.pop()),
+            Kind::ClearedColocation => scopes.colocations = scopes.saved_colocations.pop().unwrap_or_default(),
+            Kind::Attr => drop(scopes.attrs.pop()),
+        }
+    }
+}
+
+impl Graph {
+    fn guard(&self, kind: Kind) -> ScopeGuard {
+        ScopeGuard { graph: self.plain(), kind }
+    }
+
+    /// Nodes made until the guard is dropped run after these (`tf.control_dependencies`).
+    ///
+    /// # Errors
+    /// `InvalidArgument` for nodes of another graph.
+    pub fn control_dependencies(&self, ops: &[Operation]) -> Result<ScopeGuard> {
+        let mut inner = self.write();
+        let mut inputs = Vec::new();
+        for &op in ops {
+            inner.node(op)?;
+            if !inputs.contains(&op) {
+                inputs.push(op);
+            }
+        }
+        inner.scopes.controls.push(Controller { inputs, seen: HashSet::new() });
+        drop(inner);
+        Ok(self.guard(Kind::Controls))
+    }
+
+    /// Nodes made until the guard is dropped have no control dependencies from open scopes. The control-flow context
+    /// is cleared by the caller, where there is one.
+    pub(crate) fn cleared_control_dependencies(&self) -> ScopeGuard {
+        let scopes = &mut self.write().scopes;
+        let saved = std::mem::take(&mut scopes.controls);
+        scopes.saved_controls.push(saved);
+        self.guard(Kind::ClearedControls)
+    }
+
+    /// Nodes made until the guard is dropped are placed on this device (a name such as `/device:CPU:0`); it is stored
+    /// and exported, and otherwise ignored.
+    pub fn device(&self, device: &str) -> ScopeGuard {
+        let mut inner = self.write();
+        let device = if device.is_empty() { None } else { Some(inner.intern(device)) };
+        inner.scopes.devices.push(device);
+        drop(inner);
+        self.guard(Kind::Device)
+    }
+
+    /// Nodes made until the guard is dropped carry `_class` = `loc:@op` (`tf.colocate_with`).
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a node of another graph.
+    pub fn colocate_with(&self, op: Operation) -> Result<ScopeGuard> {
+        let mut inner = self.write();
+        inner.node(op)?;
+        inner.scopes.colocations.push(Some(op));
+        drop(inner);
+        Ok(self.guard(Kind::Colocation))
+    }
+
+    /// The same, without what was colocated before (`ignore_existing=True`); with no op, nothing is colocated.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a node of another graph.
+    pub fn colocate_only_with(&self, op: Option<Operation>) -> Result<ScopeGuard> {
+        let mut inner = self.write();
+        if let Some(op) = op {
+            inner.node(op)?;
+        }
+        let stack: Vec<_> = op.into_iter().map(Some).collect();
+        let saved = std::mem::replace(&mut inner.scopes.colocations, stack);
+        inner.scopes.saved_colocations.push(saved);
+        drop(inner);
+        Ok(self.guard(Kind::ClearedColocation))
+    }
+
+    /// Nodes made until the guard is dropped get this attribute, unless they have it; `None` shields from outer scopes.
+    pub fn attr_scope(&self, name: &str, value: Option<AttrValue>) -> ScopeGuard {
+        self.write().scopes.attrs.push((name.to_string(), value));
+        self.guard(Kind::Attr)
+    }
+
+    /// The nodes that a node made now would run after.
+    pub(crate) fn current_control_dependencies(&self) -> Vec<Operation> {
+        let inner = self.read();
+        let mut all: Vec<Operation> = Vec::new();
+        for op in inner.scopes.controls.iter().flat_map(|c| &c.inputs) {
+            if !all.contains(op) {
+                all.push(*op);
+            }
+        }
+        all
+    }
+}
+
+impl Inner {
+    /// The control inputs of a node with these inputs: those of each open scope in which none of the inputs was made,
+    /// since such an input runs after them already.
+    pub(super) fn controls_for(&self, inputs: &[Output], extra: &[Operation]) -> Result<SmallVec<[Operation; 1]>> {
+        let mut controls: SmallVec<[Operation; 1]> = SmallVec::new();
+        for &op in extra {
+            self.node(op)?;
+            if !controls.contains(&op) {
+                controls.push(op);
+            }
+        }
+        for controller in &self.scopes.controls {
+            if inputs.iter().any(|i| controller.seen.contains(&i.op)) {
+                continue;
+            }
+            for &op in &controller.inputs {
+                if !controls.contains(&op) && !inputs.iter().any(|i| i.op == op) {
+                    controls.push(op);
+                }
+            }
+        }
+        Ok(controls)
+    }
+
+    /// The device of the innermost scope that names one.
+    pub(super) fn device(&mut self) -> Arc<str> {
+        match self.scopes.devices.iter().rev().find_map(|d| d.clone()) {
+            Some(device) => device,
+            None => self.intern(""),
+        }
+    }
+
+    /// The colocation groups of a node: its `_class` entries, or itself.
+    pub(super) fn colocation_groups(&self, op: Operation) -> Result<Vec<Bytes>> {
+        let node = self.node(op)?;
+        let class = node.attrs.get("_class").and_then(|v| attr::list(v).ok());
+        let groups: Vec<Bytes> =
+            class.map(|l| l.s.iter().filter(|s| s.starts_with(b"loc:@")).cloned().collect()).unwrap_or_default();
+        Ok(if groups.is_empty() { vec![Bytes::from(format!("loc:@{}", node.name))] } else { groups })
+    }
+
+    /// Applies open attribute and colocation scopes to a new node.
+    pub(super) fn apply_scopes(&self, node: &mut Node) {
+        let mut names: Vec<&str> = Vec::new();
+        for (name, value) in self.scopes.attrs.iter().rev() {
+            if names.contains(&name.as_str()) {
+                continue;
+            }
+            names.push(name);
+            if let (Some(value), false) = (value, node.attrs.contains_key(name)) {
+                node.attrs.insert(name.clone(), value.clone());
+            }
+        }
+        if !self.scopes.colocations.is_empty() {
+            let mut groups = BTreeSet::new();
+            for &op in self.scopes.colocations.iter().flatten() {
+                groups.extend(self.colocation_groups(op).unwrap_or_default());
+            }
+            node.attrs.insert("_class".to_string(), groups.into_iter().collect::<Vec<Bytes>>().into_attr());
+            let device = self.scopes.colocations.iter().rev().flatten().find_map(|&op| self.node(op).ok().map(|n| &n.device));
+            if let Some(device) = device.filter(|d| !d.is_empty()) {
+                node.device = device.clone();
+            }
+        }
+    }
+}

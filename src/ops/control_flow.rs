@@ -1,0 +1,112 @@
+//! The control-flow primitives.
+
+use super::shape;
+use crate::error::Result;
+use crate::graph::op::{Control, Grad, InferCtx, Kernel, KernelCtx, Op};
+use crate::tensor::Shape;
+
+macro_rules! primitives {
+    ($({ $name:literal, $reference:literal, ins: $ins:expr, outs: $outs:expr, ref_ins: $ref_ins:expr, ref_outs: $ref_outs:expr, attrs: $attrs:expr, shape: $shape:expr, kernel: $kernel:expr, grad: $grad:expr },)*) => {
+        &[$(
+            Op { name: $name, ins: $ins, outs: $outs, attrs: $attrs, shape: $shape, kernel: $kernel, grad: $grad, rows: &[] },
+            Op { name: $reference, ins: $ref_ins, outs: $ref_outs, attrs: $attrs, shape: $shape, kernel: $kernel, grad: $grad, rows: &[] },
+        )*
+        Op {
+            name: "LoopCond",
+            ins: &["input: bool"],
+            outs: &["output: bool"],
+            attrs: &[],
+            shape: loop_cond_shape,
+            kernel: Kernel::Control(Control::LoopCond),
+            grad: Grad::None("a bool"),
+            rows: &[],
+        },
+        Op {
+            name: "ControlTrigger",
+            ins: &[],
+            outs: &[],
+            attrs: &[],
+            shape: shape::none,
+            kernel: Kernel::Control(Control::ControlTrigger),
+            grad: Grad::None("no outputs"),
+            rows: &[],
+        },
+        ]
+    };
+}
+
+pub(super) static OPS: &[Op] = primitives! {
+    {
+        "Switch", "RefSwitch",
+        ins: &["data: T", "pred: bool"], outs: &["output_false: T", "output_true: T"],
+        ref_ins: &["data: Ref(T)", "pred: bool"], ref_outs: &["output_false: Ref(T)", "output_true: Ref(T)"],
+        attrs: &["T: type"], shape: switch_shape, kernel: Kernel::Stateful(switch), grad: Grad::Missing
+    },
+    {
+        "Merge", "RefMerge",
+        ins: &["inputs: N * T"], outs: &["output: T", "value_index: int32"],
+        ref_ins: &["inputs: N * Ref(T)"], ref_outs: &["output: Ref(T)", "value_index: int32"],
+        attrs: &["T: type", "N: int >= 1"], shape: merge_shape, kernel: Kernel::Control(Control::Merge), grad: Grad::Missing
+    },
+    {
+        "Enter", "RefEnter",
+        ins: &["data: T"], outs: &["output: T"], ref_ins: &["data: Ref(T)"], ref_outs: &["output: Ref(T)"],
+        attrs: &["T: type", "frame_name: string", "is_constant: bool = false", "parallel_iterations: int = 10"],
+        shape: enter_shape, kernel: Kernel::Control(Control::Enter), grad: Grad::Missing
+    },
+    {
+        "Exit", "RefExit",
+        ins: &["data: T"], outs: &["output: T"], ref_ins: &["data: Ref(T)"], ref_outs: &["output: Ref(T)"],
+        attrs: &["T: type"], shape: enter_shape, kernel: Kernel::Control(Control::Exit), grad: Grad::Missing
+    },
+    {
+        "NextIteration", "RefNextIteration",
+        ins: &["data: T"], outs: &["output: T"], ref_ins: &["data: Ref(T)"], ref_outs: &["output: Ref(T)"],
+        attrs: &["T: type"], shape: enter_shape, kernel: Kernel::Control(Control::NextIteration), grad: Grad::Missing
+    },
+};
+
+fn switch(ctx: &mut KernelCtx) -> Result<()> {
+    let taken = ctx.input(1)?.item::<bool>()?;
+    ctx.forward(0, usize::from(taken))
+}
+
+fn switch_shape(ctx: &mut InferCtx) -> Result<()> {
+    ctx.input(1).with_rank(0)?;
+    let data = ctx.input(0);
+    ctx.set(0, data.clone())?;
+    ctx.set(1, data)?;
+    for output in 0..2 {
+        if let Some(handle) = ctx.handle(0) {
+            ctx.set_handle(output, handle);
+        }
+    }
+    Ok(())
+}
+
+/// The shape that all inputs share; sizes that differ are unknown.
+fn merge_shape(ctx: &mut InferCtx) -> Result<()> {
+    let mut shape = ctx.input(0);
+    for input in 1..ctx.num_inputs() {
+        shape = shape.relax(&ctx.input(input));
+    }
+    ctx.set(0, shape)?;
+    ctx.set(1, Shape::scalar())?;
+    if let Some(handle) = ctx.handle(0) {
+        ctx.set_handle(0, handle);
+    }
+    Ok(())
+}
+
+fn enter_shape(ctx: &mut InferCtx) -> Result<()> {
+    ctx.set(0, ctx.input(0))?;
+    if let Some(handle) = ctx.handle(0) {
+        ctx.set_handle(0, handle);
+    }
+    Ok(())
+}
+
+fn loop_cond_shape(ctx: &mut InferCtx) -> Result<()> {
+    ctx.input(0).with_rank(0)?;
+    ctx.set(0, Shape::scalar())
+}

@@ -1,0 +1,37 @@
+//! The ops: one record each, one file a family. The lists below are the only registry.
+
+mod constant;
+mod control_flow;
+pub(crate) mod shape;
+
+use crate::graph::Graph;
+use crate::graph::op::Op;
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+/// The families, each a list of records.
+static FAMILIES: &[&[Op]] = &[constant::OPS, control_flow::OPS];
+
+/// Every op, by family.
+pub fn all() -> impl Iterator<Item = &'static Op> {
+    FAMILIES.iter().flat_map(|family| family.iter())
+}
+
+/// The record of an op type.
+pub fn lookup(name: &str) -> Option<&'static Op> {
+    static BY_NAME: OnceLock<HashMap<&'static str, &'static Op>> = OnceLock::new();
+    BY_NAME.get_or_init(|| all().map(|op| (op.name, op)).collect()).get(name).copied()
+}
+
+impl Graph {
+    /// An empty graph that knows all ops of this crate.
+    pub fn new() -> Graph {
+        Graph::with_ops(lookup)
+    }
+}
+
+impl Default for Graph {
+    fn default() -> Graph {
+        Graph::new()
+    }
+}
