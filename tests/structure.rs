@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules, each of which uses only those before it.
 const ORDER: &[&str] =
-    &["error", "proto", "compute", "random", "tensor", "bundle", "graph", "ops", "exec", "session", "control_flow", "grad", "nn", "train", "summary", "saved_model", "cli"];
+    &["error", "proto", "compute", "random", "tensor", "bundle", "graph", "ops", "exec", "session", "control_flow", "grad", "train", "nn", "summary", "saved_model", "cli"];
 
 fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {

@@ -1,0 +1,60 @@
+//! Computes what depends on constants alone.
+
+use super::super::dataflow::{Action, Dataflow, Source};
+use super::super::frames;
+use crate::graph::op::{KernelCtx, Value};
+use crate::graph::run_pure;
+use crate::tensor::Tensor;
+use std::collections::HashMap;
+
+/// Larger results are computed at each step, rather than held in the plan.
+const LARGEST: usize = 1 << 20;
+
+/// Replaces pure nodes with constant inputs by their values. In a loop or on a branch, a constant waits for a node
+/// there; so then does the result.
+pub(super) fn fold_constants(flow: &mut Dataflow) {
+    let Ok(order) = frames::topological(flow) else { return };
+    let mut values: HashMap<Source, Tensor> = HashMap::new();
+    for at in order {
+        let node = &flow.nodes[at];
+        let Some(kernel) = node.kernel().filter(|_| node.is_pure()) else { continue };
+        if node.is_op(&["Const"]) {
+            if let Ok(value) = node.info.tensor("value") {
+                values.insert(Source::Node(at, 0), value);
+            }
+            continue;
+        }
+        if node.inputs.is_empty() {
+            continue;
+        }
+        let Some(inputs) = node.inputs.iter().map(|s| values.get(s).cloned()).collect::<Option<Vec<Tensor>>>() else { continue };
+        let inputs = inputs.into_iter().map(Value::Tensor).collect();
+        // A node that fails does so when it runs, if it runs.
+        let Ok(outputs) = run_pure(&node.info, kernel, inputs) else { continue };
+        let tensors: Option<Vec<Tensor>> =
+            outputs.into_iter().map(|o| if let Value::Tensor(t) = o { Some(t) } else { None }).collect();
+        let Some(tensors) = tensors.filter(|t| t.iter().map(Tensor::byte_size).sum::<usize>() <= LARGEST) else { continue };
+        let mut controls = node.controls.clone();
+        for source in &node.inputs {
+            if let Source::Node(from, _) = source {
+                for &control in &flow.nodes[*from].controls {
+                    if !controls.contains(&control) {
+                        controls.push(control);
+                    }
+                }
+            }
+        }
+        for (output, tensor) in tensors.iter().enumerate() {
+            values.insert(Source::Node(at, output), tensor.clone());
+        }
+        let node = &mut flow.nodes[at];
+        node.inputs.clear();
+        node.controls = controls;
+        node.action = Action::Made(Box::new(move |ctx: &mut KernelCtx| {
+            for (output, tensor) in tensors.iter().enumerate() {
+                ctx.set(output, tensor.clone())?;
+            }
+            Ok(())
+        }));
+    }
+}

@@ -1,0 +1,191 @@
+//! Rewrites of a plan. The graph itself never changes, a rewrite never changes a result beyond float reassociation,
+//! and each can be switched off in [`Rewrites`].
+
+mod accumulate;
+mod duplicates;
+mod fold;
+mod identity;
+
+use super::dataflow::{Dataflow, FlowNode, Source};
+use crate::error::Result;
+use crate::graph::op::{Kernel, NodeInfo, Prepared};
+use smallvec::SmallVec;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Which rewrites are made. All are by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rewrites {
+    /// Nodes that only pass their input on are dropped.
+    pub drop_identities: bool,
+    /// What depends on constants alone is computed when the plan is made.
+    pub fold_constants: bool,
+    /// Nodes that compute the same from the same are merged.
+    pub merge_duplicates: bool,
+    /// A sum over a loop's iterations of products is one product after the loop.
+    pub products_after_loops: bool,
+}
+
+impl Rewrites {
+    /// Every rewrite.
+    pub const ALL: Rewrites =
+        Rewrites { drop_identities: true, fold_constants: true, merge_duplicates: true, products_after_loops: true };
+    /// No rewrite: the plan runs the graph's nodes as they are.
+    pub const NONE: Rewrites =
+        Rewrites { drop_identities: false, fold_constants: false, merge_duplicates: false, products_after_loops: false };
+}
+
+impl Default for Rewrites {
+    fn default() -> Rewrites {
+        Rewrites::ALL
+    }
+}
+
+/// Applies the rewrites that are switched on.
+pub(super) fn rewrite(flow: &mut Dataflow, rewrites: &Rewrites) -> Result<()> {
+    if rewrites.drop_identities {
+        identity::drop_identities(flow);
+    }
+    if rewrites.fold_constants {
+        fold::fold_constants(flow);
+    }
+    if rewrites.merge_duplicates {
+        duplicates::merge_duplicates(flow);
+    }
+    if rewrites.products_after_loops {
+        accumulate::products_after_loops(flow);
+    }
+    flow.remove_unused();
+    Ok(())
+}
+
+impl Dataflow {
+    /// Who takes each output: node and input, by giving node.
+    fn consumers(&self) -> Vec<Vec<(usize, usize)>> {
+        let mut consumers = vec![Vec::new(); self.nodes.len()];
+        for (at, node) in self.nodes.iter().enumerate() {
+            for (input, source) in node.inputs.iter().enumerate() {
+                if let Source::Node(from, _) = source {
+                    consumers[*from].push((at, input));
+                }
+            }
+        }
+        consumers
+    }
+
+    /// Whether somebody waits for each node.
+    fn waited(&self) -> Vec<bool> {
+        let mut waited = vec![false; self.nodes.len()];
+        self.nodes.iter().flat_map(|n| &n.controls).for_each(|&c| waited[c] = true);
+        waited
+    }
+
+    /// Whether each node is fetched.
+    fn fetched(&self) -> Vec<bool> {
+        let mut fetched = vec![false; self.nodes.len()];
+        for source in &self.fetches {
+            if let Source::Node(node, _) = source {
+                fetched[*node] = true;
+            }
+        }
+        fetched
+    }
+
+    /// Puts other sources in place of some, wherever they are taken or fetched.
+    fn replace_sources(&mut self, replace: impl Fn(Source) -> Source) {
+        let all = self.nodes.iter_mut().flat_map(|n| n.inputs.iter_mut()).chain(self.fetches.iter_mut());
+        all.for_each(|source| *source = replace(*source));
+    }
+
+    /// Drops pure nodes whose outputs nobody needs any more.
+    fn remove_unused(&mut self) {
+        let count = self.nodes.len();
+        let mut needed = vec![false; count];
+        let mut stack: Vec<usize> = (0..count).filter(|&n| self.is_root(n)).collect();
+        stack.extend(self.fetches.iter().filter_map(|s| if let Source::Node(n, _) = s { Some(*n) } else { None }));
+        while let Some(node) = stack.pop() {
+            if !std::mem::replace(&mut needed[node], true) {
+                let data = self.nodes[node].inputs.iter().filter_map(|s| if let Source::Node(n, _) = s { Some(*n) } else { None });
+                stack.extend(data.chain(self.nodes[node].controls.iter().copied()));
+            }
+        }
+        let mut place = vec![0; count];
+        let mut next = 0;
+        for node in 0..count {
+            place[node] = next;
+            next += usize::from(needed[node]);
+        }
+        let mut at = 0;
+        self.nodes.retain(|_| {
+            at += 1;
+            needed[at - 1]
+        });
+        for node in &mut self.nodes {
+            node.controls.iter_mut().for_each(|c| *c = place[*c]);
+        }
+        self.replace_sources(|s| match s {
+            Source::Node(n, output) => Source::Node(place[n], output),
+            feed => feed,
+        });
+    }
+
+    /// Nodes that run for their own sake: targets, and what has effects.
+    fn is_root(&self, node: usize) -> bool {
+        self.targets.contains(&node) || self.nodes[node].is_stateful()
+    }
+
+    /// Adds a node whose kernel a rewrite made.
+    fn add_made(&mut self, like: usize, label: &'static str, inputs: Vec<Source>, outputs: usize, kernel: Prepared) -> usize {
+        let model = &self.nodes[like];
+        let dtype = model.info.output_types.first().copied().unwrap_or(crate::tensor::DType::Variant);
+        let info = NodeInfo {
+            name: model.info.name.clone(),
+            op: label,
+            attrs: BTreeMap::new(),
+            input_types: SmallVec::new(),
+            output_types: SmallVec::from_elem(dtype, outputs),
+        };
+        let position = model.position;
+        let action = super::dataflow::Action::Made(kernel);
+        self.nodes.push(FlowNode { info: Arc::new(info), action, inputs, controls: SmallVec::new(), position });
+        self.nodes.len() - 1
+    }
+}
+
+impl FlowNode {
+    fn kernel(&self) -> Option<Kernel> {
+        match self.action {
+            super::dataflow::Action::Op(op) => Some(op.kernel),
+            _ => None,
+        }
+    }
+
+    fn is_pure(&self) -> bool {
+        matches!(self.kernel(), Some(Kernel::Pure(_) | Kernel::PurePrepared(_)))
+    }
+
+    /// Calls count as stateful: what they call may be.
+    fn is_stateful(&self) -> bool {
+        match self.kernel() {
+            Some(Kernel::Stateful(_) | Kernel::StatefulPrepared(_)) => self.info.op != "Switch",
+            Some(_) => false,
+            None => matches!(self.action, super::dataflow::Action::Call(_)),
+        }
+    }
+
+    /// True when an output is a reference to a variable, whose value may change between two uses.
+    fn gives_ref(&self, output: usize) -> bool {
+        match self.action {
+            super::dataflow::Action::Op(op) => {
+                let outputs = &op.signature().outputs;
+                outputs.get(output).or(outputs.last()).is_some_and(|o| o.is_ref)
+            }
+            _ => false,
+        }
+    }
+
+    fn is_op(&self, names: &[&str]) -> bool {
+        matches!(self.action, super::dataflow::Action::Op(_)) && names.contains(&self.info.op)
+    }
+}
