@@ -10,8 +10,9 @@ mod session;
 pub mod tensor;
 
 pub use error::{Code, Error, Result};
+pub use exec::Rewrites;
 pub use graph::{Gradient, Graph, IndexedSlices, Operation, Output};
-pub use session::{Callable, Session};
+pub use session::{Callable, Session, SessionOptions};
 pub use tensor::{DType, Element, Shape, Tensor};
 
 /// The kernels, for the benches alone.

@@ -1,7 +1,7 @@
 //! Sessions: feeds, fetches, cached plans, variables.
 
 use crate::error::{Result, bail};
-use crate::exec::{self, FunctionLibrary, Plan, RunOptions};
+use crate::exec::{self, FunctionLibrary, Plan, Request, Rewrites, RunOptions};
 use crate::graph::op::SessionState;
 use crate::graph::{Graph, Operation, Output};
 use crate::tensor::Tensor;
@@ -24,17 +24,31 @@ struct Cache {
     library: Option<Arc<FunctionLibrary>>,
 }
 
+/// How a session runs its graph.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct SessionOptions {
+    /// The rewrites that are made of each plan.
+    pub rewrites: Rewrites,
+}
+
 /// Runs a graph, and holds the values of its variables. Several threads may run one session at once.
 pub struct Session {
     graph: Graph,
     state: Arc<SessionState>,
     cache: Mutex<Cache>,
+    options: SessionOptions,
 }
 
 impl Session {
     /// A session over a graph. Nodes that are added later can be run as well.
     pub fn new(graph: &Graph) -> Session {
-        Session { graph: graph.plain(), state: Arc::default(), cache: Mutex::default() }
+        Session::with_options(graph, SessionOptions::default())
+    }
+
+    /// A session that runs its graph as the options say.
+    pub fn with_options(graph: &Graph, options: SessionOptions) -> Session {
+        Session { graph: graph.plain(), state: Arc::default(), cache: Mutex::default(), options }
     }
 
     /// The graph.
@@ -125,13 +139,15 @@ impl Session {
         }
         let library = match &cache.library {
             Some(library) => library.clone(),
-            None => cache.library.insert(Arc::new(FunctionLibrary::new(&self.graph, &self.state))).clone(),
+            None => cache.library.insert(Arc::new(FunctionLibrary::new(&self.graph, &self.state, self.options.rewrites))).clone(),
         };
         if let Some(plan) = cache.plans.get(key) {
             return Ok((plan.clone(), library));
         }
         drop(cache);
-        let plan = Arc::new(exec::plan(&self.graph, &key.feeds, &key.fetches, &key.targets, &self.state)?);
+        let rewrites = &self.options.rewrites;
+        let request = Request { feeds: &key.feeds, fetches: &key.fetches, targets: &key.targets, rewrites };
+        let plan = Arc::new(exec::plan(&self.graph, &request, &self.state)?);
         let mut cache = self.cache();
         if cache.version == version {
             cache.plans.insert(key.clone(), plan.clone());

@@ -21,7 +21,6 @@ pub(super) enum Action {
     /// By calling a function of the library.
     Call(NameAttrList),
     /// By a kernel that a rewrite made.
-    #[allow(dead_code)]
     Made(Prepared),
 }
 
@@ -49,4 +48,6 @@ pub(super) struct Dataflow {
     /// What is fetched, in order.
     pub fetches: Vec<Source>,
     pub num_feeds: usize,
+    /// What is run for its effect.
+    pub targets: Vec<usize>,
 }

@@ -1,6 +1,7 @@
 //! Functions of a graph's library: bodies become graphs of their own, with plans that are made once.
 
 use super::run::{Plan, RunOptions};
+use super::{Request, Rewrites};
 use crate::error::{Result, bail};
 use crate::graph::attr::Attrs;
 use crate::graph::op::{Caller, SessionState, Signature, StepState};
@@ -16,6 +17,7 @@ pub(crate) struct FunctionLibrary {
     functions: IndexMap<String, Arc<FunctionRecord>>,
     lookup: crate::graph::op::Lookup,
     session: Arc<SessionState>,
+    rewrites: Rewrites,
     plans: Mutex<HashMap<Vec<u8>, Arc<Body>>>,
 }
 
@@ -25,12 +27,13 @@ struct Body {
 
 impl FunctionLibrary {
     /// The functions of a graph as it stands.
-    pub fn new(graph: &Graph, session: &Arc<SessionState>) -> FunctionLibrary {
+    pub fn new(graph: &Graph, session: &Arc<SessionState>, rewrites: Rewrites) -> FunctionLibrary {
         let inner = graph.read();
         FunctionLibrary {
             functions: inner.functions.clone(),
             lookup: inner.lookup,
             session: session.clone(),
+            rewrites,
             plans: Mutex::default(),
         }
     }
@@ -65,7 +68,8 @@ impl FunctionLibrary {
             .collect::<Result<_>>()?;
         let fetches: Vec<_> = results.iter().map(|name| graph.get_tensor_by_name(name)).collect::<Result<_>>()?;
         let targets: Vec<_> = controls.iter().map(|name| graph.get_operation_by_name(name)).collect::<Result<_>>()?;
-        Ok(Body { plan: super::plan(&graph, &arguments, &fetches, &targets, &self.session)? })
+        let request = Request { feeds: &arguments, fetches: &fetches, targets: &targets, rewrites: &self.rewrites };
+        Ok(Body { plan: super::plan(&graph, &request, &self.session)? })
     }
 }
 

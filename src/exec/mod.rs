@@ -5,10 +5,12 @@ mod dataflow;
 mod frames;
 mod function;
 mod prune;
+mod rewrite;
 mod run;
 mod schedule;
 
 pub(crate) use function::FunctionLibrary;
+pub use rewrite::Rewrites;
 pub(crate) use run::{Plan, RunOptions};
 
 use crate::error::Result;
@@ -16,14 +18,17 @@ use crate::graph::op::SessionState;
 use crate::graph::{Graph, Operation, Output};
 use std::sync::Arc;
 
+/// What a plan is made for.
+pub(crate) struct Request<'a> {
+    pub feeds: &'a [Output],
+    pub fetches: &'a [Output],
+    pub targets: &'a [Operation],
+    pub rewrites: &'a Rewrites,
+}
+
 /// Makes the plan for these feeds, fetches and targets.
-pub(crate) fn plan(
-    graph: &Graph,
-    feeds: &[Output],
-    fetches: &[Output],
-    targets: &[Operation],
-    session: &Arc<SessionState>,
-) -> Result<Plan> {
-    let flow = prune::prune(graph, feeds, fetches, targets)?;
+pub(crate) fn plan(graph: &Graph, request: &Request, session: &Arc<SessionState>) -> Result<Plan> {
+    let mut flow = prune::prune(graph, request.feeds, request.fetches, request.targets)?;
+    rewrite::rewrite(&mut flow, request.rewrites)?;
     schedule::schedule(flow, session)
 }

@@ -49,7 +49,8 @@ pub(super) fn prune(graph: &Graph, feeds: &[Output], fetches: &[Output], targets
         nodes.push(FlowNode { info, action, inputs, controls, position: index });
     }
     let fetches = fetches.iter().map(source).collect();
-    Ok(Dataflow { nodes, fetches, num_feeds: feeds.len() })
+    let targets = targets.iter().map(|t| place[t.index as usize] as usize).collect();
+    Ok(Dataflow { nodes, fetches, num_feeds: feeds.len(), targets })
 }
 
 /// The positions of the needed nodes in order, and for each position the one that it was reached from.

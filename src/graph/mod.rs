@@ -20,6 +20,7 @@ mod view;
 pub use builder::OpBuilder;
 pub use collection::{CollectionItem, CollectionObject};
 pub use gradient::{Gradient, Grads, IndexedSlices};
+pub(crate) use infer::run_pure;
 pub(crate) use message::FunctionRecord;
 pub use message::ImportOptions;
 pub use names::{NameScope, is_valid_op_name, is_valid_scope_name};

@@ -7,6 +7,9 @@ use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+/// Larger constants are not compared, in bytes.
+const LARGEST_CONSTANT: usize = 1 << 10;
+
 /// Merges pure nodes of one op with equal attributes, inputs and control inputs into the first of them. References are
 /// left alone, since their values change.
 pub(super) fn merge_duplicates(flow: &mut Dataflow) {
@@ -23,6 +26,9 @@ pub(super) fn merge_duplicates(flow: &mut Dataflow) {
         let node = &flow.nodes[at];
         let reads_ref = node.inputs.iter().any(|s| matches!(s, Source::Node(n, o) if flow.nodes[*n].gives_ref(*o)));
         if !node.is_pure() || reads_ref || flow.targets.contains(&at) {
+            continue;
+        }
+        if node.is_op(&["Const"]) && node.info.attrs.get("value").is_some_and(|v| v.encoded_len() > LARGEST_CONSTANT) {
             continue;
         }
         let mut hasher = DefaultHasher::new();
