@@ -6,6 +6,7 @@ mod exec;
 pub mod graph;
 pub mod ops;
 pub mod proto;
+pub mod random;
 mod session;
 pub mod tensor;
 
