@@ -4,6 +4,8 @@
 //! whoever calls checks shapes first and answers with an error. The instruction set (AVX-512, AVX2 with FMA, NEON or none)
 //! is chosen at run time, see [`level`], and large kernels split their work over the current [`pool`].
 
+pub mod gemm;
 pub mod lanes;
 pub mod level;
 pub mod pool;
+pub mod scratch;

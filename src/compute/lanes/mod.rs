@@ -12,9 +12,10 @@ mod tests;
 mod x86;
 
 use super::level::Level;
+use super::scratch::Plain;
 
 /// A float type that kernels take as vectors: f32 or f64.
-pub trait Real: num_traits::Float + std::ops::AddAssign + Send + Sync + Default + std::fmt::Debug + 'static {
+pub trait Real: num_traits::Float + Plain + std::ops::AddAssign + Send + Sync + Default + std::fmt::Debug + 'static {
     /// The integer of the same size.
     type Int: Copy;
     /// The sign bit.
@@ -143,6 +144,23 @@ pub trait Lanes: Copy + Send + Sync {
     fn copy_sign(self, v: Self::V, sign: Self::V) -> Self::V {
         let sign = self.int_and(self.bits(sign), self.splat_int(Self::Elem::SIGN));
         self.from_bits(self.int_or(self.bits(self.abs(v)), sign))
+    }
+    /// Asks for a cache line ahead of its use, by any address.
+    #[inline(always)]
+    fn prefetch(self, _address: *const Self::Elem) {}
+    /// Writes four runs of four floats as columns: element (i, j), from `from + i * from_stride + j`, goes to
+    /// `to + j * to_stride + i`.
+    ///
+    /// # Safety
+    /// They can be read and written.
+    #[inline(always)]
+    unsafe fn transpose_4x4(self, from: *const Self::Elem, from_stride: usize, to: *mut Self::Elem, to_stride: usize) {
+        for i in 0..4 {
+            for j in 0..4 {
+                // SAFETY: the caller's promise.
+                unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) };
+            }
+        }
     }
     /// The lanes as an array, of which the first `N` count.
     #[inline(always)]

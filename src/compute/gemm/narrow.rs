@@ -1,0 +1,275 @@
+//! Products with few rows or few columns, which are bound by reading the large operand once.
+//!
+//! Where B lies row after row, a piece of its columns is read in steps of a few rows, added into C, which stays in the first
+//! cache. Where B lies column after column, a few columns at a time are multiplied with the rows of A. A product with few
+//! columns is the transposed one with few rows.
+
+use super::{Matrix, MatrixMut, PARALLEL_FROM};
+use crate::compute::lanes::{Kernel, Lanes, Real, dispatch};
+use crate::compute::pool::{current_threads, parallel_for};
+use crate::compute::scratch;
+use std::ops::Range;
+
+/// The most rows that are few.
+const MOST_ROWS: usize = 8;
+/// Columns that pieces of the loop are made of: whole cache lines of C.
+const UNIT: usize = 64;
+
+/// Where C goes.
+#[derive(Clone, Copy)]
+struct Target<T> {
+    data: *mut T,
+    row_stride: usize,
+    column_stride: usize,
+    accumulate: bool,
+}
+
+// SAFETY: the pointer is only an address; who writes through it keeps to columns of C of its own.
+unsafe impl<T: Send> Send for Target<T> {}
+unsafe impl<T: Send> Sync for Target<T> {}
+
+/// Computes `c = a b` or `c += a b` if it has few rows or columns; tells whether it did.
+pub fn product<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, c: &mut MatrixMut<'_, T>, accumulate: bool) -> bool {
+    let target = Target { data: c.data.as_mut_ptr(), row_stride: c.row_stride, column_stride: 1, accumulate };
+    let swapped = Target { row_stride: 1, column_stride: c.row_stride, ..target };
+    if a.rows <= b.columns || b.columns > MOST_ROWS {
+        few_rows(a, b, target)
+    } else {
+        few_rows(b.transposed(), a.transposed(), swapped)
+    }
+}
+
+fn few_rows<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) -> bool {
+    let (m, k, n) = (a.rows, a.columns, b.columns);
+    if m > MOST_ROWS {
+        return false;
+    }
+    if b.row_stride == 1 || k == 1 && b.column_stride != 1 {
+        if a.column_stride == 1 {
+            by_columns(a, b, target);
+        } else {
+            scratch::with(m * k, |rows: &mut [T]| {
+                for (i, row) in rows.chunks_exact_mut(k).enumerate() {
+                    row.iter_mut().enumerate().for_each(|(p, x)| *x = a.data[i * a.row_stride + p * a.column_stride]);
+                }
+                by_columns(Matrix::new(rows, m, k), b, target);
+            });
+        }
+        return true;
+    }
+    if b.column_stride != 1 {
+        return false;
+    }
+    if target.column_stride == 1 {
+        by_rows(a, b, target);
+        return true;
+    }
+    scratch::with(m * n, |sums: &mut [T]| {
+        by_rows(a, b, Target { data: sums.as_mut_ptr(), row_stride: n, column_stride: 1, accumulate: false });
+        for (i, row) in sums.chunks_exact(n).enumerate() {
+            for (j, sum) in row.iter().enumerate() {
+                // SAFETY: the element lies in C.
+                let to = unsafe { &mut *target.data.add(i * target.row_stride + j * target.column_stride) };
+                *to = if target.accumulate { *to + *sum } else { *sum };
+            }
+        }
+    });
+    true
+}
+
+/// Cuts the columns into pieces for the threads, two for each.
+fn for_columns(m: usize, k: usize, n: usize, body: impl Fn(Range<usize>) + Sync) {
+    if m * k * n < PARALLEL_FROM {
+        return body(0..n);
+    }
+    let units = n.div_ceil(UNIT);
+    let grain = (PARALLEL_FROM / 2).div_ceil(m * k * UNIT).max(units.div_ceil(2 * current_threads()));
+    parallel_for(units, grain, |units| body(units.start * UNIT..(units.end * UNIT).min(n)));
+}
+
+fn by_rows<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) {
+    for_columns(a.rows, a.columns, b.columns, |columns| dispatch(ByRows { a, b, columns, target }));
+}
+
+fn by_columns<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) {
+    for_columns(a.rows, a.columns, b.columns, |columns| dispatch(ByColumns { a, b, columns, target }));
+}
+
+/// Some columns of C, as multiples of rows of B.
+struct ByRows<'a, T> {
+    a: Matrix<'a, T>,
+    b: Matrix<'a, T>,
+    columns: Range<usize>,
+    target: Target<T>,
+}
+
+impl<T: Real> Kernel<T> for ByRows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, l: L) {
+        let k = self.a.columns;
+        let step = if self.a.rows == 1 { 8 } else { 4 };
+        for p in (0..k).step_by(step) {
+            let count = step.min(k - p);
+            let accumulate = self.target.accumulate || p > 0;
+            let mut i = 0;
+            while i < self.a.rows {
+                let rows = self.a.rows - i;
+                // SAFETY: the rows and columns lie in the matrices.
+                i += unsafe {
+                    match (rows, count) {
+                        (1, 8) => self.add::<L, 1, 8>(l, i, p, accumulate),
+                        (4.., 4) if L::REGISTERS >= 32 => self.add::<L, 4, 4>(l, i, p, accumulate),
+                        (2.., 4) => self.add::<L, 2, 4>(l, i, p, accumulate),
+                        (1, 4..) => {
+                            self.add::<L, 1, 4>(l, i, p, accumulate);
+                            for q in 4..count {
+                                self.add::<L, 1, 1>(l, i, p + q, true);
+                            }
+                            1
+                        }
+                        _ => {
+                            for q in 0..count {
+                                self.add::<L, 1, 1>(l, i, p + q, accumulate || q > 0);
+                            }
+                            1
+                        }
+                    }
+                };
+            }
+        }
+    }
+}
+
+impl<T: Real> ByRows<'_, T> {
+    /// Adds the multiples of rows `p..p + STEP` of B to rows `i..i + ROWS` of C, and returns `ROWS`.
+    ///
+    /// # Safety
+    /// There are such rows.
+    #[inline(always)]
+    unsafe fn add<L: Lanes<Elem = T>, const ROWS: usize, const STEP: usize>(
+        &self,
+        l: L,
+        i: usize,
+        p: usize,
+        accumulate: bool,
+    ) -> usize {
+        let (a, b, target) = (self.a, self.b, self.target);
+        // SAFETY: the rows exist, as the caller promises, and the columns lie in B and C.
+        unsafe {
+            let x = |row: usize, q: usize| *a.data.as_ptr().add((i + row) * a.row_stride + (p + q) * a.column_stride);
+            let factors: [[L::V; STEP]; ROWS] = std::array::from_fn(|row| std::array::from_fn(|q| l.splat(x(row, q))));
+            let from: [*const T; STEP] = std::array::from_fn(|q| b.data.as_ptr().add((p + q) * b.row_stride));
+            let to: [*mut T; ROWS] = std::array::from_fn(|row| target.data.add((i + row) * target.row_stride));
+            let mut j = self.columns.start;
+            while j + L::N <= self.columns.end {
+                let values: [L::V; STEP] = std::array::from_fn(|q| l.load(from[q].add(j)));
+                for row in 0..ROWS {
+                    let mut sum = if accumulate { l.load(to[row].add(j)) } else { l.splat(T::zero()) };
+                    for q in 0..STEP {
+                        sum = l.mul_add(factors[row][q], values[q], sum);
+                    }
+                    l.store(to[row].add(j), sum);
+                }
+                j += L::N;
+            }
+            if j < self.columns.end {
+                let count = self.columns.end - j;
+                for row in 0..ROWS {
+                    let mut sum = if accumulate { l.load_first(to[row].add(j), count) } else { l.splat(T::zero()) };
+                    for q in 0..STEP {
+                        sum = l.mul_add(factors[row][q], l.load_first(from[q].add(j), count), sum);
+                    }
+                    l.store_first(to[row].add(j), sum, count);
+                }
+            }
+        }
+        ROWS
+    }
+}
+
+/// Some columns of C, each an inner product of a row of A and a column of B, both without gaps.
+struct ByColumns<'a, T> {
+    a: Matrix<'a, T>,
+    b: Matrix<'a, T>,
+    columns: Range<usize>,
+    target: Target<T>,
+}
+
+impl<T: Real> Kernel<T> for ByColumns<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, l: L) {
+        let mut j = self.columns.start;
+        while j < self.columns.end {
+            let columns = self.columns.end - j;
+            let mut i = 0;
+            let step = match columns {
+                8.. if self.a.rows == 1 => 8,
+                4.. => 4,
+                _ => 1,
+            };
+            while i < self.a.rows {
+                let rows = self.a.rows - i;
+                // SAFETY: the rows and columns lie in the matrices.
+                i += unsafe {
+                    match (rows, step) {
+                        (_, 8) => self.dot::<L, 1, 8>(l, i, j),
+                        (4.., 4) if L::REGISTERS >= 32 => self.dot::<L, 4, 4>(l, i, j),
+                        (2.., 4) => self.dot::<L, 2, 4>(l, i, j),
+                        (_, 4) => self.dot::<L, 1, 4>(l, i, j),
+                        _ => self.dot::<L, 1, 1>(l, i, j),
+                    }
+                };
+            }
+            j += step;
+        }
+    }
+}
+
+impl<T: Real> ByColumns<'_, T> {
+    /// The products of rows `i..i + ROWS` and columns `j..j + COLUMNS`; returns `ROWS`.
+    ///
+    /// # Safety
+    /// There are such rows and columns.
+    #[inline(always)]
+    unsafe fn dot<L: Lanes<Elem = T>, const ROWS: usize, const COLUMNS: usize>(&self, l: L, i: usize, j: usize) -> usize {
+        let (a, b, target) = (self.a, self.b, self.target);
+        let k = a.columns;
+        // SAFETY: the rows and columns exist, as the caller promises.
+        unsafe {
+            let x: [*const T; ROWS] = std::array::from_fn(|row| a.data.as_ptr().add((i + row) * a.row_stride));
+            let y: [*const T; COLUMNS] = std::array::from_fn(|column| b.data.as_ptr().add((j + column) * b.column_stride));
+            let mut sums = [[l.splat(T::zero()); COLUMNS]; ROWS];
+            let mut p = 0;
+            while p + L::N <= k {
+                let rows: [L::V; ROWS] = std::array::from_fn(|row| l.load(x[row].add(p)));
+                for column in 0..COLUMNS {
+                    let values = l.load(y[column].add(p));
+                    for row in 0..ROWS {
+                        sums[row][column] = l.mul_add(rows[row], values, sums[row][column]);
+                    }
+                }
+                p += L::N;
+            }
+            if p < k {
+                for column in 0..COLUMNS {
+                    let values = l.load_first(y[column].add(p), k - p);
+                    for row in 0..ROWS {
+                        sums[row][column] = l.mul_add(l.load_first(x[row].add(p), k - p), values, sums[row][column]);
+                    }
+                }
+            }
+            for row in 0..ROWS {
+                for column in 0..COLUMNS {
+                    let sum = l.sum(sums[row][column]);
+                    let to = &mut *target.data.add((i + row) * target.row_stride + (j + column) * target.column_stride);
+                    *to = if target.accumulate { *to + sum } else { sum };
+                }
+            }
+        }
+        ROWS
+    }
+}
