@@ -4,6 +4,9 @@
 //! whoever calls checks shapes first and answers with an error. The instruction set (AVX-512, AVX2 with FMA, NEON or none)
 //! is chosen at run time, see [`level`], and large kernels split their work over the current [`pool`].
 
+// Loops over small arrays by index become registers, and addresses, strides and counts are many.
+#![allow(clippy::needless_range_loop, clippy::too_many_arguments)]
+
 pub mod gemm;
 pub mod lanes;
 pub mod level;

@@ -96,26 +96,28 @@ fn run<T: Real>(a: Matrix<'_, T>, b: Right<'_, T>, n: usize, c: MatrixMut<'_, T>
 fn split_depth<T: Real>(a: Matrix<'_, T>, b: Right<'_, T>, n: usize, parts: usize, target: Target<T>) {
     let (m, k) = (a.rows, a.columns);
     let depth = k.div_ceil(parts);
-    scratch::with(parts * m * n, |sums: &mut [T]| {
-        parallel_pieces(sums, m * n, 1, |first, sums| {
-            for (part, sum) in (first..).zip(sums.chunks_exact_mut(m * n)) {
-                let depth = (part * depth).min(k)..((part + 1) * depth).min(k);
-                let target = Target { data: sum.as_mut_ptr(), row_stride: n, accumulate: false };
-                dispatch(Block { a, b, rows: 0..m, columns: 0..n, depth, target });
+    let mut sums = scratch::take::<T>(parts * m * n);
+    parallel_pieces(&mut sums, m * n, 1, |first, sums| {
+        for (part, sum) in (first..).zip(sums.chunks_exact_mut(m * n)) {
+            let depth = (part * depth).min(k)..((part + 1) * depth).min(k);
+            if depth.is_empty() {
+                sum.fill(T::zero());
             }
-        });
-        for (part, sum) in sums.chunks_exact(m * n).enumerate() {
-            for (i, row) in sum.chunks_exact(n).enumerate() {
-                // SAFETY: the row lies in C, and the threads are done.
-                let to = unsafe { std::slice::from_raw_parts_mut(target.data.add(i * target.row_stride), n) };
-                if part == 0 && !target.accumulate {
-                    to.copy_from_slice(row);
-                } else {
-                    to.iter_mut().zip(row).for_each(|(y, x)| *y += *x);
-                }
-            }
+            let target = Target { data: sum.as_mut_ptr(), row_stride: n, accumulate: false };
+            dispatch(Block { a, b, rows: 0..m, columns: 0..n, depth, target });
         }
     });
+    for (part, sum) in sums.chunks_exact(m * n).enumerate() {
+        for (i, row) in sum.chunks_exact(n).enumerate() {
+            // SAFETY: the row lies in C, and the threads are done.
+            let to = unsafe { std::slice::from_raw_parts_mut(target.data.add(i * target.row_stride), n) };
+            if part == 0 && !target.accumulate {
+                to.copy_from_slice(row);
+            } else {
+                to.iter_mut().zip(row).for_each(|(y, x)| *y += *x);
+            }
+        }
+    }
 }
 
 /// Columns in a panel of B and rows in a panel of A at the current level.
@@ -157,38 +159,37 @@ impl<T: Real> Kernel<T> for Block<'_, T> {
             Right::Plain(_) => (PANELS * width).min(columns.len().next_multiple_of(width)) * block_depth,
             Right::Panels(_) => 0,
         };
-        scratch::with(a_length + b_length, |space: &mut [T]| {
-            let (b_space, a_space) = space.split_at_mut(b_length);
-            for column in columns.clone().step_by(PANELS * width) {
-                let columns = column..(column + PANELS * width).min(columns.end);
-                for first in depth.clone().step_by(DEPTH) {
-                    let inner = first..(first + DEPTH).min(depth.end);
-                    let accumulate = target.accumulate || first > depth.start;
-                    // SAFETY: the blocks lie in the matrices, and the space has room for both.
-                    let (panels, panel_stride) = unsafe {
-                        match b {
-                            Right::Plain(b) => {
-                                pack_columns(l, b, inner.clone(), columns.clone(), b_space.as_mut_ptr());
-                                (b_space.as_ptr(), inner.len() * width)
-                            }
-                            Right::Panels(panels) => {
-                                (panels.as_ptr().add(columns.start * a.columns + inner.start * width), a.columns * width)
-                            }
+        let mut space = scratch::take::<T>(a_length + b_length);
+        let (b_space, a_space) = space.split_at_mut(b_length);
+        for column in columns.clone().step_by(PANELS * width) {
+            let columns = column..(column + PANELS * width).min(columns.end);
+            for first in depth.clone().step_by(DEPTH) {
+                let inner = first..(first + DEPTH).min(depth.end);
+                let accumulate = target.accumulate || first > depth.start;
+                // SAFETY: the blocks lie in the matrices, and the space has room for both.
+                let (panels, panel_stride) = unsafe {
+                    match b {
+                        Right::Plain(b) => {
+                            pack_columns(l, b, inner.clone(), columns.clone(), b_space.as_mut_ptr());
+                            (b_space.as_ptr(), inner.len() * width)
                         }
-                    };
-                    for row in rows.clone().step_by(HEIGHT) {
-                        let rows = row..(row + HEIGHT).min(rows.end);
-                        // SAFETY: as above; the tiles lie in C.
-                        unsafe {
-                            pack_rows(l, a, rows.clone(), inner.clone(), height, a_space.as_mut_ptr());
-                            let to = target.data.add(rows.start * target.row_stride + columns.start);
-                            let to = Target { data: to, accumulate, ..target };
-                            tiles(l, a_space.as_ptr(), rows.len(), panels, panel_stride, columns.len(), inner.len(), to);
+                        Right::Panels(panels) => {
+                            (panels.as_ptr().add(columns.start * a.columns + inner.start * width), a.columns * width)
                         }
+                    }
+                };
+                for row in rows.clone().step_by(HEIGHT) {
+                    let rows = row..(row + HEIGHT).min(rows.end);
+                    // SAFETY: as above; the tiles lie in C.
+                    unsafe {
+                        pack_rows(l, a, rows.clone(), inner.clone(), height, a_space.as_mut_ptr());
+                        let to = target.data.add(rows.start * target.row_stride + columns.start);
+                        let to = Target { data: to, accumulate, ..target };
+                        tiles(l, a_space.as_ptr(), rows.len(), panels, panel_stride, columns.len(), inner.len(), to);
                     }
                 }
             }
-        });
+        }
     }
 }
 
@@ -197,7 +198,6 @@ impl<T: Real> Kernel<T> for Block<'_, T> {
 /// # Safety
 /// The panels are complete, and the block of C at the target can be written.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 unsafe fn tiles<L: Lanes>(
     l: L,
     a: *const L::Elem,
@@ -217,24 +217,22 @@ unsafe fn tiles<L: Lanes>(
             unsafe {
                 let (a, b) = (a.add(row * depth), panels.add(panel * panel_stride));
                 let target = Target { data: target.data.add(row * target.row_stride + column), ..target };
-                if L::REGISTERS >= 32 && rows > 4 {
-                    tile::<L, 8>(l, a, height, b, depth, rows, columns, target);
-                } else if rows > 2 {
-                    tile::<L, 4>(l, a, height, b, depth, rows, columns, target);
-                } else if rows == 2 {
-                    tile::<L, 2>(l, a, height, b, depth, rows, columns, target);
-                } else {
-                    tile::<L, 1>(l, a, height, b, depth, rows, columns, target);
+                match (rows, columns.div_ceil(L::N)) {
+                    (5.., 3) if L::REGISTERS >= 32 => tile::<L, 8, 3>(l, a, height, b, depth, rows, columns, target),
+                    (5.., 2) if L::REGISTERS >= 32 => tile::<L, 8, 2>(l, a, height, b, depth, rows, columns, target),
+                    (5.., _) if L::REGISTERS >= 32 => tile::<L, 8, 1>(l, a, height, b, depth, rows, columns, target),
+                    (3.., _) => tile::<L, 4, 3>(l, a, height, b, depth, rows, columns, target),
+                    (2, _) => tile::<L, 2, 3>(l, a, height, b, depth, rows, columns, target),
+                    _ => tile::<L, 1, 3>(l, a, height, b, depth, rows, columns, target),
                 }
             }
         }
     }
 }
 
-/// A tile of `rows <= ROWS` rows and `columns` columns, from one panel of each.
+/// A tile of `rows <= ROWS` rows and `columns` columns, from one panel of each; the columns fill `USED` vectors or fewer.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
-unsafe fn tile<L: Lanes, const ROWS: usize>(
+unsafe fn tile<L: Lanes, const ROWS: usize, const USED: usize>(
     l: L,
     a: *const L::Elem,
     a_step: usize,
@@ -245,7 +243,7 @@ unsafe fn tile<L: Lanes, const ROWS: usize>(
     target: Target<L::Elem>,
 ) {
     let zero = l.splat(L::Elem::default());
-    let mut sums = [[zero; VECTORS]; ROWS];
+    let mut sums = [[zero; USED]; ROWS];
     let (mut a, mut b) = (a, b);
     // SAFETY: the panels are complete, as the caller promises; so is the target's part that is touched.
     unsafe {
@@ -253,17 +251,19 @@ unsafe fn tile<L: Lanes, const ROWS: usize>(
             (0..rows).for_each(|i| l.prefetch(target.data.add(i * target.row_stride)));
         }
         for _ in 0..depth {
-            let row: [L::V; VECTORS] = std::array::from_fn(|v| l.load(b.add(v * L::N)));
+            let row: [L::V; USED] = std::array::from_fn(|v| l.load(b.add(v * L::N)));
             for i in 0..ROWS {
                 let x = l.splat(*a.add(i));
-                for v in 0..VECTORS {
+                for v in 0..USED {
                     sums[i][v] = l.mul_add(x, row[v], sums[i][v]);
                 }
             }
             a = a.add(a_step);
             b = b.add(width::<L>());
         }
-        for (i, sums) in sums.iter().enumerate().take(rows) {
+        // A copy, so that indexing it doesn't force the sums themselves out of the registers.
+        let results = sums;
+        for (i, sums) in results.iter().enumerate().take(rows) {
             for (v, sum) in sums.iter().enumerate() {
                 let to = target.data.add(i * target.row_stride + v * L::N);
                 if columns >= (v + 1) * L::N {

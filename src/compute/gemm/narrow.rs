@@ -48,12 +48,11 @@ fn few_rows<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) -> b
         if a.column_stride == 1 {
             by_columns(a, b, target);
         } else {
-            scratch::with(m * k, |rows: &mut [T]| {
-                for (i, row) in rows.chunks_exact_mut(k).enumerate() {
-                    row.iter_mut().enumerate().for_each(|(p, x)| *x = a.data[i * a.row_stride + p * a.column_stride]);
-                }
-                by_columns(Matrix::new(rows, m, k), b, target);
-            });
+            let mut rows = scratch::take::<T>(m * k);
+            for (i, row) in rows.chunks_exact_mut(k).enumerate() {
+                row.iter_mut().enumerate().for_each(|(p, x)| *x = a.data[i * a.row_stride + p * a.column_stride]);
+            }
+            by_columns(Matrix::new(&rows, m, k), b, target);
         }
         return true;
     }
@@ -64,16 +63,15 @@ fn few_rows<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) -> b
         by_rows(a, b, target);
         return true;
     }
-    scratch::with(m * n, |sums: &mut [T]| {
-        by_rows(a, b, Target { data: sums.as_mut_ptr(), row_stride: n, column_stride: 1, accumulate: false });
-        for (i, row) in sums.chunks_exact(n).enumerate() {
-            for (j, sum) in row.iter().enumerate() {
-                // SAFETY: the element lies in C.
-                let to = unsafe { &mut *target.data.add(i * target.row_stride + j * target.column_stride) };
-                *to = if target.accumulate { *to + *sum } else { *sum };
-            }
+    let mut sums = scratch::take::<T>(m * n);
+    by_rows(a, b, Target { data: sums.as_mut_ptr(), row_stride: n, column_stride: 1, accumulate: false });
+    for (i, row) in sums.chunks_exact(n).enumerate() {
+        for (j, sum) in row.iter().enumerate() {
+            // SAFETY: the element lies in C.
+            let to = unsafe { &mut *target.data.add(i * target.row_stride + j * target.column_stride) };
+            *to = if target.accumulate { *to + *sum } else { *sum };
         }
-    });
+    }
     true
 }
 

@@ -152,7 +152,7 @@ unsafe fn copy_lines<L: Lanes>(
     height: usize,
     to: *mut L::Elem,
 ) {
-    if count == height && height % L::N == 0 {
+    if count == height && height.is_multiple_of(L::N) {
         for p in 0..depth {
             for v in (0..height).step_by(L::N) {
                 // SAFETY: within the block, as the caller promises.
@@ -171,7 +171,6 @@ unsafe fn copy_lines<L: Lanes>(
 
 /// Turns `count` runs of `depth` elements, filled up with zeros to `height`, into `depth` runs of `height`.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 unsafe fn transpose_lines<L: Lanes>(
     l: L,
     from: *const L::Elem,

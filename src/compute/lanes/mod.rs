@@ -114,7 +114,7 @@ pub trait Lanes: Copy + Send + Sync {
     /// The bits of the floats.
     fn bits(self, v: Self::V) -> Self::I;
     /// The floats with these bits.
-    fn from_bits(self, i: Self::I) -> Self::V;
+    fn to_float(self, i: Self::I) -> Self::V;
     /// The same integer in all lanes.
     fn splat_int(self, x: <Self::Elem as Real>::Int) -> Self::I;
     /// `a + b`, wrapping.
@@ -130,20 +130,20 @@ pub trait Lanes: Copy + Send + Sync {
     /// Shifts integers up to where the exponent stands (by 23 or 52).
     fn to_exponent(self, a: Self::I) -> Self::I;
     /// Shifts the exponent (and sign) down to an integer (by 23 or 52, filling with zeros).
-    fn from_exponent(self, a: Self::I) -> Self::I;
+    fn exponent(self, a: Self::I) -> Self::I;
     /// Shifts the lowest bit up to the sign.
     fn to_sign(self, a: Self::I) -> Self::I;
 
     /// `|v|`
     #[inline(always)]
     fn abs(self, v: Self::V) -> Self::V {
-        self.from_bits(self.int_and(self.bits(v), self.splat_int(Self::Elem::MAGNITUDE)))
+        self.to_float(self.int_and(self.bits(v), self.splat_int(Self::Elem::MAGNITUDE)))
     }
     /// The magnitude of `v` with the sign of `sign`.
     #[inline(always)]
     fn copy_sign(self, v: Self::V, sign: Self::V) -> Self::V {
         let sign = self.int_and(self.bits(sign), self.splat_int(Self::Elem::SIGN));
-        self.from_bits(self.int_or(self.bits(self.abs(v)), sign))
+        self.to_float(self.int_or(self.bits(self.abs(v)), sign))
     }
     /// Asks for a cache line ahead of its use, by any address.
     #[inline(always)]
@@ -178,7 +178,7 @@ pub trait Lanes: Copy + Send + Sync {
         while count > 1 {
             count /= 2;
             for i in 0..count {
-                array[i] = array[i] + array[i + count];
+                array[i] += array[i + count];
             }
         }
         array[0]

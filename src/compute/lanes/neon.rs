@@ -132,7 +132,7 @@ macro_rules! neon {
                 unsafe { $bits(v) }
             }
             #[inline(always)]
-            fn from_bits(self, i: Self::I) -> Self::V {
+            fn to_float(self, i: Self::I) -> Self::V {
                 // SAFETY: the machine has the instructions: a value of this type exists.
                 unsafe { $from_bits(i) }
             }
@@ -172,7 +172,7 @@ macro_rules! neon {
                 unsafe { $shl::<$mantissa>(a) }
             }
             #[inline(always)]
-            fn from_exponent(self, a: Self::I) -> Self::I {
+            fn exponent(self, a: Self::I) -> Self::I {
                 // SAFETY: the machine has the instructions: a value of this type exists.
                 unsafe { $signed($shr::<$mantissa>($unsigned(a))) }
             }

@@ -111,7 +111,7 @@ macro_rules! plain {
                 v.map(|x| x.to_bits() as $int)
             }
             #[inline(always)]
-            fn from_bits(self, i: Self::I) -> Self::V {
+            fn to_float(self, i: Self::I) -> Self::V {
                 i.map(|x| <$float>::from_bits(x as _))
             }
             #[inline(always)]
@@ -143,7 +143,7 @@ macro_rules! plain {
                 a.map(|x| x << $mantissa)
             }
             #[inline(always)]
-            fn from_exponent(self, a: Self::I) -> Self::I {
+            fn exponent(self, a: Self::I) -> Self::I {
                 a.map(|x| (x as <$int as Unsigned>::U >> $mantissa) as $int)
             }
             #[inline(always)]

@@ -14,13 +14,13 @@ impl Kernel<f32> for All<f32> {
         let mut results = vec![l.add(a, b), l.sub(a, b), l.mul(a, b), l.div(a, b), l.mul_add(a, b, c), l.neg_mul_add(a, b, c)];
         results.extend([l.sqrt(a), l.max(a, b), l.min(a, b), truth(l.lt(a, b)), truth(l.le(a, b)), truth(l.eq(a, b))]);
         results.extend([l.abs(a), l.copy_sign(a, b)]);
-        results.push(l.from_bits(l.int_add(l.bits(a), one)));
-        results.push(l.from_bits(l.int_sub(l.bits(a), one)));
-        results.push(l.from_bits(l.to_exponent(l.splat_int(130))));
-        results.push(l.from_bits(l.int_or(l.to_sign(one), l.bits(l.splat(2.0)))));
-        results.push(l.from_bits(l.int_xor(l.to_sign(l.splat_int(3)), l.bits(l.splat(2.0)))));
-        results.push(l.from_bits(l.int_and(l.splat_int(i32::MAX), l.bits(l.splat(-3.0)))));
-        results.push(l.from_bits(l.to_exponent(l.from_exponent(l.bits(l.splat(5.0))))));
+        results.push(l.to_float(l.int_add(l.bits(a), one)));
+        results.push(l.to_float(l.int_sub(l.bits(a), one)));
+        results.push(l.to_float(l.to_exponent(l.splat_int(130))));
+        results.push(l.to_float(l.int_or(l.to_sign(one), l.bits(l.splat(2.0)))));
+        results.push(l.to_float(l.int_xor(l.to_sign(l.splat_int(3)), l.bits(l.splat(2.0)))));
+        results.push(l.to_float(l.int_and(l.splat_int(i32::MAX), l.bits(l.splat(-3.0)))));
+        results.push(l.to_float(l.to_exponent(l.exponent(l.bits(l.splat(5.0))))));
         assert!(l.all(l.eq(l.splat(1.0), l.splat(1.0))) && !l.all(l.lt(l.splat(1.0), l.splat(1.0))));
         results.into_iter().map(|v| l.array(v)[L::N - 1]).collect()
     }
@@ -89,10 +89,10 @@ impl Kernel<f64> for Integers {
     fn run<L: Lanes<Elem = f64>>(self, l: L) -> [f64; 5] {
         let x = l.splat(self.0);
         let one = l.splat_int(1);
-        let scaled = l.from_bits(l.int_add(l.bits(x), l.to_exponent(one)));
-        let exponent = l.to_exponent(l.from_exponent(l.bits(x)));
-        let negative = l.from_bits(l.int_xor(l.bits(x), l.to_sign(one)));
-        [scaled, l.from_bits(exponent), negative, l.abs(negative), l.neg_mul_add(x, x, x)].map(|v| l.array(v)[0])
+        let scaled = l.to_float(l.int_add(l.bits(x), l.to_exponent(one)));
+        let exponent = l.to_exponent(l.exponent(l.bits(x)));
+        let negative = l.to_float(l.int_xor(l.bits(x), l.to_sign(one)));
+        [scaled, l.to_float(exponent), negative, l.abs(negative), l.neg_mul_add(x, x, x)].map(|v| l.array(v)[0])
     }
 }
 

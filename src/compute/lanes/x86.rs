@@ -158,7 +158,7 @@ macro_rules! avx2 {
                 unsafe { $bits(v) }
             }
             #[inline(always)]
-            fn from_bits(self, i: Self::I) -> Self::V {
+            fn to_float(self, i: Self::I) -> Self::V {
                 // SAFETY: the machine has the instructions: a value of this type exists.
                 unsafe { $from_bits(i) }
             }
@@ -198,7 +198,7 @@ macro_rules! avx2 {
                 unsafe { $slli::<$mantissa>(a) }
             }
             #[inline(always)]
-            fn from_exponent(self, a: Self::I) -> Self::I {
+            fn exponent(self, a: Self::I) -> Self::I {
                 // SAFETY: the machine has the instructions: a value of this type exists.
                 unsafe { $srli::<$mantissa>(a) }
             }
@@ -341,7 +341,7 @@ macro_rules! avx512 {
                 unsafe { $bits(v) }
             }
             #[inline(always)]
-            fn from_bits(self, i: Self::I) -> Self::V {
+            fn to_float(self, i: Self::I) -> Self::V {
                 // SAFETY: the machine has the instructions: a value of this type exists.
                 unsafe { $from_bits(i) }
             }
@@ -381,7 +381,7 @@ macro_rules! avx512 {
                 unsafe { $slli::<$mantissa>(a) }
             }
             #[inline(always)]
-            fn from_exponent(self, a: Self::I) -> Self::I {
+            fn exponent(self, a: Self::I) -> Self::I {
                 // SAFETY: the machine has the instructions: a value of this type exists.
                 unsafe { $srli::<$mantissa>(a) }
             }
