@@ -185,6 +185,17 @@ pub(crate) fn run_pure(node: &Arc<NodeInfo>, kernel: Kernel, mut inputs: Vec<Val
 }
 
 impl Graph {
+    /// What a node with a pure kernel gives for these inputs; none where it has no such kernel or fails.
+    pub(crate) fn evaluate_node(&self, op: Operation, inputs: Vec<Tensor>) -> Option<Vec<Tensor>> {
+        let inner = self.read();
+        let node = inner.node(op).ok()?;
+        let kernel = node.record?.kernel;
+        let info = inner.node_info(node).ok()?;
+        drop(inner);
+        let outputs = run_pure(&info, kernel, inputs.into_iter().map(Value::Tensor).collect()).ok()?;
+        outputs.into_iter().map(|v| if let Value::Tensor(tensor) = v { Some(tensor) } else { None }).collect()
+    }
+
     /// The value of a tensor, if it follows from the graph's constants by pure ops and is small.
     pub fn evaluate_constant(&self, output: Output) -> Option<Tensor> {
         self.shape(output).ok()?;

@@ -1,7 +1,9 @@
 //! The ops: one record each, one file a family. The lists below are the only registry.
 
 mod constant;
+mod constant_value;
 mod control_flow;
+pub mod convert;
 pub(crate) mod shape;
 
 use crate::graph::Graph;
