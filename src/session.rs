@@ -145,6 +145,7 @@ impl Session {
             return Ok((plan.clone(), library));
         }
         drop(cache);
+        self.check_allowed(key)?;
         let rewrites = &self.options.rewrites;
         let request = Request { feeds: &key.feeds, fetches: &key.fetches, targets: &key.targets, rewrites };
         let plan = Arc::new(exec::plan(&self.graph, &request, &self.state)?);
@@ -153,6 +154,24 @@ impl Session {
             cache.plans.insert(key.clone(), plan.clone());
         }
         Ok((plan, library))
+    }
+
+    /// Refuses what the builders of loops and conditionals marked as not to be fetched or fed.
+    fn check_allowed(&self, key: &Key) -> Result<()> {
+        let inner = self.graph.read();
+        for op in key.fetches.iter().map(|f| f.op).chain(key.targets.iter().copied()) {
+            let node = inner.node(op)?;
+            if node.unfetchable {
+                bail!(InvalidArgument, "Operation '{}' has been marked as not fetchable.", node.name);
+            }
+        }
+        for feed in &key.feeds {
+            let node = inner.node(feed.op)?;
+            if node.unfeedable {
+                bail!(InvalidArgument, "Tensor {}:{} may not be fed.", node.name, feed.index);
+            }
+        }
+        Ok(())
     }
 
     fn check_feed(&self, output: Output, value: &Tensor) -> Result<()> {

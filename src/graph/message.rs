@@ -170,6 +170,9 @@ impl Inner {
                 controls: SmallVec::new(),
                 attrs: def.attr,
                 device: if options.clear_devices || def.device.is_empty() { no_device.clone() } else { self.intern(&def.device) },
+                context: None,
+                unfetchable: false,
+                unfeedable: false,
                 types,
                 shapes: None,
                 handles: Vec::new(),
@@ -242,13 +245,15 @@ impl Inner {
         found.ok_or_else(|| Error::invalid_argument(format!("input '{name}' refers to a node that isn't in the graph")))
     }
 
-    /// The node as a message.
+    /// The node as a message. Control inputs are sorted by name, as TensorFlow writes them.
     pub(crate) fn node_def(&self, node: &Node) -> NodeDef {
         let data = node.inputs.iter().map(|i| {
             let name = &self.nodes[i.op.index as usize].name;
             if i.index == 0 { name.to_string() } else { format!("{name}:{}", i.index) }
         });
-        let controls = node.controls.iter().map(|c| format!("^{}", self.nodes[c.index as usize].name));
+        let mut controls: Vec<String> =
+            node.controls.iter().map(|c| format!("^{}", self.nodes[c.index as usize].name)).collect();
+        controls.sort_unstable();
         NodeDef {
             name: node.name.to_string(),
             op: node.op_type.to_string(),

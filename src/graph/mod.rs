@@ -24,7 +24,7 @@ pub(crate) use infer::run_pure;
 pub(crate) use message::FunctionRecord;
 pub use message::ImportOptions;
 pub use names::{NameScope, is_valid_op_name, is_valid_scope_name};
-pub(crate) use node::Node;
+pub(crate) use node::{ContextId, Node};
 pub use node::{Operation, Output, OutputType};
 pub use scopes::ScopeGuard;
 
@@ -187,6 +187,45 @@ impl Graph {
         let mut inner = self.write();
         inner.version += 1;
         Ok(std::mem::take(&mut inner.node_mut(op)?.controls).into_vec())
+    }
+
+    /// Takes a set of control inputs as the node's own.
+    pub(crate) fn set_control_inputs(&self, op: Operation, controls: &[Operation]) -> Result<()> {
+        self.remove_control_inputs(op)?;
+        self.add_control_inputs(op, controls)
+    }
+
+    /// The control-flow context that nodes are made in now.
+    pub(crate) fn current_context(&self) -> Option<ContextId> {
+        self.read().scopes.context()
+    }
+
+    /// Makes nodes in this control-flow context from now on; returns the one before.
+    pub(crate) fn set_current_context(&self, context: Option<ContextId>) -> Option<ContextId> {
+        self.write().scopes.set_context(context)
+    }
+
+    /// The control-flow context of a node; none for a node of another graph.
+    pub(crate) fn op_context(&self, op: Operation) -> Option<ContextId> {
+        self.read().node(op).ok()?.context
+    }
+
+    /// Moves a node to a control-flow context.
+    pub(crate) fn set_op_context(&self, op: Operation, context: Option<ContextId>) -> Result<()> {
+        self.write().node_mut(op)?.context = context;
+        Ok(())
+    }
+
+    /// Says that a session can't fetch the node's outputs.
+    pub(crate) fn prevent_fetching(&self, op: Operation) -> Result<()> {
+        self.write().node_mut(op)?.unfetchable = true;
+        Ok(())
+    }
+
+    /// Says that a session can't feed the node's outputs.
+    pub(crate) fn prevent_feeding(&self, op: Operation) -> Result<()> {
+        self.write().node_mut(op)?.unfeedable = true;
+        Ok(())
     }
 
     /// Sets an attribute of a node that exists.

@@ -49,6 +49,10 @@ impl fmt::Debug for Output {
     }
 }
 
+/// The control-flow context of a node, a number that the builders of loops and conditionals give.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct ContextId(pub u32);
+
 /// The dtype of an output, and whether it is a reference to a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputType {
@@ -69,6 +73,12 @@ pub(crate) struct Node {
     pub controls: SmallVec<[Operation; 1]>,
     pub attrs: Attrs,
     pub device: Arc<str>,
+    /// The control-flow context in which the node was made.
+    pub context: Option<ContextId>,
+    /// The outputs exist on one branch or within a loop alone, so that a session can't fetch them.
+    pub unfetchable: bool,
+    /// The outputs can't be fed.
+    pub unfeedable: bool,
     /// The types of the outputs, as far as they are known.
     pub types: SmallVec<[OutputType; 1]>,
     /// The inferred shapes, once asked for.

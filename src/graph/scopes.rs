@@ -1,6 +1,6 @@
 //! What holds for all nodes made within a scope: control dependencies, devices, colocation, attributes.
 
-use super::node::{Node, Operation, Output};
+use super::node::{ContextId, Node, Operation, Output};
 use super::{Graph, Inner};
 use crate::error::Result;
 use crate::graph::attr::{self, IntoAttr};
@@ -10,15 +10,19 @@ use smallvec::SmallVec;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+/// The attribute of nodes that others were told to wait for.
+const MANUAL_CONTROL: &str = "_has_manual_control_dependencies";
+
 #[derive(Default)]
 pub(super) struct Scopes {
     controls: Vec<Controller>,
     devices: Vec<Option<Arc<str>>>,
-    colocations: Vec<Option<Operation>>,
+    colocations: Vec<Operation>,
     attrs: Vec<(String, Option<AttrValue>)>,
-    /// Stacks set aside while a cleared scope is open.
-    saved_controls: Vec<Vec<Controller>>,
-    saved_colocations: Vec<Vec<Option<Operation>>>,
+    context: Option<ContextId>,
+    /// What is set aside while a cleared scope is open.
+    saved_controls: Vec<(Vec<Controller>, Option<ContextId>)>,
+    saved_colocations: Vec<(Vec<Operation>, Vec<Option<Arc<str>>>)>,
 }
 
 #[derive(Default)]
@@ -34,6 +38,16 @@ impl Scopes {
             controller.seen.insert(op);
         }
     }
+
+    /// The control-flow context of new nodes.
+    pub fn context(&self) -> Option<ContextId> {
+        self.context
+    }
+
+    /// Sets the control-flow context of new nodes; returns the one before.
+    pub fn set_context(&mut self, context: Option<ContextId>) -> Option<ContextId> {
+        std::mem::replace(&mut self.context, context)
+    }
 }
 
 enum Kind {
@@ -41,7 +55,6 @@ enum Kind {
     ClearedControls,
     Device,
     Colocation,
-    ClearedColocation,
     Attr,
 }
 
@@ -57,10 +70,9 @@ impl Drop for ScopeGuard {
         let scopes = &mut inner.scopes;
         match self.kind {
             Kind::Controls => drop(scopes.controls.pop()),
-            Kind::ClearedControls => scopes.controls = scopes.saved_controls.pop().unwrap_or_default(),
+            Kind::ClearedControls => (scopes.controls, scopes.context) = scopes.saved_controls.pop().unwrap_or_default(),
             Kind::Device => drop(scopes.devices.pop()),
-            Kind::Colocation => drop(scopes.colocations.pop()),
-            Kind::ClearedColocation => scopes.colocations = scopes.saved_colocations.pop().unwrap_or_default(),
+            Kind::Colocation => (scopes.colocations, scopes.devices) = scopes.saved_colocations.pop().unwrap_or_default(),
             Kind::Attr => drop(scopes.attrs.pop()),
         }
     }
@@ -79,8 +91,10 @@ impl Graph {
         let mut inner = self.write();
         let mut inputs = Vec::new();
         for &op in ops {
-            inner.node(op)?;
-            if !inputs.contains(&op) {
+            let open = inner.scopes.controls.iter().any(|c| c.inputs.contains(&op));
+            let node = inner.node_mut(op)?;
+            if !open && !inputs.contains(&op) {
+                node.attrs.insert(MANUAL_CONTROL.to_string(), true.into_attr());
                 inputs.push(op);
             }
         }
@@ -89,11 +103,11 @@ impl Graph {
         Ok(self.guard(Kind::Controls))
     }
 
-    /// Nodes made until the guard is dropped have no control dependencies from open scopes. The control-flow context
-    /// is cleared by the caller, where there is one.
-    pub(crate) fn cleared_control_dependencies(&self) -> ScopeGuard {
+    /// Nodes made until the guard is dropped have no control dependencies from open scopes, and stand in no loop or
+    /// conditional (`tf.control_dependencies(None)`).
+    pub fn cleared_control_dependencies(&self) -> ScopeGuard {
         let scopes = &mut self.write().scopes;
-        let saved = std::mem::take(&mut scopes.controls);
+        let saved = (std::mem::take(&mut scopes.controls), scopes.context.take());
         scopes.saved_controls.push(saved);
         self.guard(Kind::ClearedControls)
     }
@@ -108,16 +122,13 @@ impl Graph {
         self.guard(Kind::Device)
     }
 
-    /// Nodes made until the guard is dropped carry `_class` = `loc:@op` (`tf.colocate_with`).
+    /// Nodes made until the guard is dropped carry `_class` = `loc:@op` (`tf.colocate_with`). Open device scopes do not
+    /// hold there.
     ///
     /// # Errors
     /// `InvalidArgument` for a node of another graph.
     pub fn colocate_with(&self, op: Operation) -> Result<ScopeGuard> {
-        let mut inner = self.write();
-        inner.node(op)?;
-        inner.scopes.colocations.push(Some(op));
-        drop(inner);
-        Ok(self.guard(Kind::Colocation))
+        self.colocate(Some(op), false)
     }
 
     /// The same, without what was colocated before (`ignore_existing=True`); with no op, nothing is colocated.
@@ -125,15 +136,23 @@ impl Graph {
     /// # Errors
     /// `InvalidArgument` for a node of another graph.
     pub fn colocate_only_with(&self, op: Option<Operation>) -> Result<ScopeGuard> {
+        self.colocate(op, true)
+    }
+
+    fn colocate(&self, op: Option<Operation>, only: bool) -> Result<ScopeGuard> {
         let mut inner = self.write();
         if let Some(op) = op {
             inner.node(op)?;
         }
-        let stack: Vec<_> = op.into_iter().map(Some).collect();
-        let saved = std::mem::replace(&mut inner.scopes.colocations, stack);
-        inner.scopes.saved_colocations.push(saved);
+        let scopes = &mut inner.scopes;
+        let saved = (scopes.colocations.clone(), std::mem::take(&mut scopes.devices));
+        scopes.saved_colocations.push(saved);
+        if only {
+            scopes.colocations.clear();
+        }
+        scopes.colocations.extend(op);
         drop(inner);
-        Ok(self.guard(Kind::ClearedColocation))
+        Ok(self.guard(Kind::Colocation))
     }
 
     /// Nodes made until the guard is dropped get this attribute, unless they have it; `None` shields from outer scopes.
@@ -210,12 +229,12 @@ impl Inner {
         }
         if !self.scopes.colocations.is_empty() {
             let mut groups = BTreeSet::new();
-            for &op in self.scopes.colocations.iter().flatten() {
+            for &op in &self.scopes.colocations {
                 groups.extend(self.colocation_groups(op).unwrap_or_default());
             }
             node.attrs.insert("_class".to_string(), groups.into_iter().collect::<Vec<Bytes>>().into_attr());
-            let device = self.scopes.colocations.iter().rev().flatten().find_map(|&op| self.node(op).ok().map(|n| &n.device));
-            if let Some(device) = device.filter(|d| !d.is_empty()) {
+            let device = self.scopes.colocations.iter().rev().filter_map(|&op| self.node(op).ok()).map(|n| &n.device);
+            if let Some(device) = device.into_iter().find(|d| !d.is_empty()) {
                 node.device = device.clone();
             }
         }

@@ -18,7 +18,7 @@ macro_rules! primitives {
             attrs: &[],
             shape: loop_cond_shape,
             kernel: Kernel::Control(Control::LoopCond),
-            grad: Grad::None("a bool"),
+            grad: Grad::Control,
             rows: &[],
         },
         Op {
@@ -40,29 +40,29 @@ pub(super) static OPS: &[Op] = primitives! {
         "Switch", "RefSwitch",
         ins: &["data: T", "pred: bool"], outs: &["output_false: T", "output_true: T"],
         ref_ins: &["data: Ref(T)", "pred: bool"], ref_outs: &["output_false: Ref(T)", "output_true: Ref(T)"],
-        attrs: &["T: type"], shape: switch_shape, kernel: Kernel::Stateful(switch), grad: Grad::Missing
+        attrs: &["T: type"], shape: switch_shape, kernel: Kernel::Stateful(switch), grad: Grad::Control
     },
     {
         "Merge", "RefMerge",
         ins: &["inputs: N * T"], outs: &["output: T", "value_index: int32"],
         ref_ins: &["inputs: N * Ref(T)"], ref_outs: &["output: Ref(T)", "value_index: int32"],
-        attrs: &["T: type", "N: int >= 1"], shape: merge_shape, kernel: Kernel::Control(Control::Merge), grad: Grad::Missing
+        attrs: &["T: type", "N: int >= 1"], shape: merge_shape, kernel: Kernel::Control(Control::Merge), grad: Grad::Control
     },
     {
         "Enter", "RefEnter",
         ins: &["data: T"], outs: &["output: T"], ref_ins: &["data: Ref(T)"], ref_outs: &["output: Ref(T)"],
         attrs: &["T: type", "frame_name: string", "is_constant: bool = false", "parallel_iterations: int = 10"],
-        shape: enter_shape, kernel: Kernel::Control(Control::Enter), grad: Grad::Missing
+        shape: enter_shape, kernel: Kernel::Control(Control::Enter), grad: Grad::Control
     },
     {
         "Exit", "RefExit",
         ins: &["data: T"], outs: &["output: T"], ref_ins: &["data: Ref(T)"], ref_outs: &["output: Ref(T)"],
-        attrs: &["T: type"], shape: enter_shape, kernel: Kernel::Control(Control::Exit), grad: Grad::Missing
+        attrs: &["T: type"], shape: enter_shape, kernel: Kernel::Control(Control::Exit), grad: Grad::Control
     },
     {
         "NextIteration", "RefNextIteration",
         ins: &["data: T"], outs: &["output: T"], ref_ins: &["data: Ref(T)"], ref_outs: &["output: Ref(T)"],
-        attrs: &["T: type"], shape: enter_shape, kernel: Kernel::Control(Control::NextIteration), grad: Grad::Missing
+        attrs: &["T: type"], shape: enter_shape, kernel: Kernel::Control(Control::NextIteration), grad: Grad::Control
     },
 };
 

@@ -50,7 +50,7 @@ pub enum Grad {
     /// No gradient is registered in TensorFlow: to differentiate through the op is an error.
     Missing,
     /// A control-flow primitive, interpreted by the gradient builder itself.
-    Control(GradFn),
+    Control,
 }
 
 /// How a graph finds the record of an op type.
