@@ -4,8 +4,25 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules, each of which uses only those before it.
-const ORDER: &[&str] =
-    &["error", "proto", "compute", "random", "tensor", "bundle", "graph", "ops", "exec", "session", "control_flow", "grad", "train", "nn", "summary", "saved_model", "cli"];
+const ORDER: &[&str] = &[
+    "error",
+    "proto",
+    "compute",
+    "random",
+    "tensor",
+    "bundle",
+    "graph",
+    "ops",
+    "exec",
+    "session",
+    "control_flow",
+    "grad",
+    "train",
+    "nn",
+    "summary",
+    "saved_model",
+    "cli",
+];
 
 fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {

@@ -6,23 +6,13 @@ use super::{CountOutput, PhiloxRandom, RandomFloat};
 /// Fills a slice with samples of binomial distributions: sums of geometric variables where `count * prob < 10`, else
 /// Hörmann's transformed rejection ("The generation of binomial random variates", 1993).
 ///
-/// The samples form a `[samples, counts.len()]` array in row-major order, where `counts` and `probs` are of one length;
-/// `out` holds its values from flat position `start` on. A count or probability not above 0 gives 0, a probability of 1
-/// or more gives the count, and NaN gives NaN, or 0 as an integer. Of `StatelessRandomBinomial` and
-/// `StatefulRandomBinomial`.
-pub fn binomial<T: RandomFloat, U: CountOutput>(
-    rng: PhiloxRandom,
-    counts: &[T],
-    probs: &[T],
-    samples: usize,
-    start: usize,
-    out: &mut [U],
-) {
-    let parameters = counts.len().min(probs.len());
+/// `out` is a `[samples, counts.len()]` array in row-major order, where `counts` and `probs` are of one length. A count
+/// or probability not above 0 gives 0, a probability of 1 or more gives the count, and NaN gives NaN, or 0 as an
+/// integer. Of `StatelessRandomBinomial` and `StatefulRandomBinomial`.
+pub fn binomial<T: RandomFloat, U: CountOutput>(rng: PhiloxRandom, counts: &[T], probs: &[T], out: &mut [U]) {
     per_output(
         rng,
-        (samples, parameters),
-        start,
+        counts.len().min(probs.len()),
         out,
         |i| Binomial::new(counts[i], probs[i]),
         |binomial, rng| U::from_f64(binomial.sample(rng)),

@@ -6,18 +6,10 @@ use super::{PhiloxRandom, RandomFloat};
 /// Fills a slice with samples of gamma distributions with scale 1, by Marsaglia and Tsang's method ("A simple method
 /// for generating gamma variables", 2000).
 ///
-/// The samples form a `[samples, alphas.len()]` array in row-major order; `out` holds its values from flat position
-/// `start` on. An `alpha` that is not above 0 gives values without meaning. Of `RandomGamma` and
-/// `StatelessRandomGamma`.
-pub fn gamma<T: RandomFloat>(rng: PhiloxRandom, alphas: &[f64], samples: usize, start: usize, out: &mut [T]) {
-    per_output(
-        rng,
-        (samples, alphas.len()),
-        start,
-        out,
-        |i| Gamma::new(alphas[i]),
-        |gamma, rng| T::from_f64(gamma.sample(rng.by(256))),
-    );
+/// `out` is a `[samples, alphas.len()]` array in row-major order. An `alpha` that is not above 0 gives values without
+/// meaning. Of `RandomGamma`, `StatelessRandomGammaV2` and `StatelessRandomGammaV3`.
+pub fn gamma<T: RandomFloat>(rng: PhiloxRandom, alphas: &[f64], out: &mut [T]) {
+    per_output(rng, alphas.len(), out, |i| Gamma::new(alphas[i]), |gamma, rng| T::from_f64(gamma.sample(rng.by(256))));
 }
 
 struct Gamma {
@@ -69,7 +61,7 @@ mod tests {
     #[test]
     fn without_a_distribution() {
         let mut samples = [0f64; 3];
-        gamma(PhiloxRandom::new(1, 2), &[f64::NAN, -1.0, f64::INFINITY], 1, 0, &mut samples);
+        gamma(PhiloxRandom::new(1, 2), &[f64::NAN, -1.0, f64::INFINITY], &mut samples);
         assert!(samples[0].is_nan() && samples[1].is_nan());
         assert_eq!(samples[2], f64::INFINITY);
     }

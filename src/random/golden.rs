@@ -155,24 +155,17 @@ fn check(text: &str) {
         }
         "gamma" => {
             let alphas: Vec<f64> = row.list("alpha");
-            count_samples(row, alphas.len(), |samples| {
-                float!(dtype, T => row.drawn(|rng, out: &mut [T]| in_parts(out, |start, part| gamma(rng, &alphas, samples, start, part))));
-            });
+            float!(dtype, T => row.drawn(|rng, out: &mut [T]| gamma(rng, &alphas, out)));
         }
         "poisson" => {
             let rates: Vec<f64> = row.list("rate");
-            count_samples(row, rates.len(), |samples| {
-                count!(dtype, T => row.drawn(|rng, out: &mut [T]| in_parts(out, |start, part| poisson(rng, &rates, samples, start, part))));
-            });
+            count!(dtype, T => row.drawn(|rng, out: &mut [T]| poisson(rng, &rates, out)));
         }
         "binomial" => {
             let (counts, probs): (Vec<f64>, Vec<f64>) = (row.list("counts"), row.list("probs"));
-            count_samples(row, counts.len(), |samples| {
-                float!(row.fields["param"], P => count!(dtype, T => row.drawn(|rng, out: &mut [T]| {
-                    let (counts, probs) = (narrowed::<P>(&counts), narrowed::<P>(&probs));
-                    in_parts(out, |start, part| binomial(rng, &counts, &probs, samples, start, part));
-                })));
-            });
+            float!(row.fields["param"], P => count!(dtype, T => row.drawn(|rng, out: &mut [T]| {
+                binomial(rng, &narrowed::<P>(&counts), &narrowed::<P>(&probs), out);
+            })));
         }
         "index_shuffle" => {
             let key: Vec<u32> = row.list("key");
@@ -188,18 +181,6 @@ fn check(text: &str) {
         "candidates" | "expected" => check_candidates(row, op, dtype),
         _ => panic!("{op}"),
     }
-}
-
-fn count_samples(row: &Row, parameters: usize, check: impl Fn(usize)) {
-    check(row.get::<usize>("n") / parameters);
-}
-
-/// Writes a slice in two parts, the second first.
-fn in_parts<T>(out: &mut [T], write: impl Fn(usize, &mut [T])) {
-    let middle = out.len() / 2;
-    let (first, second) = out.split_at_mut(middle);
-    write(middle, second);
-    write(0, first);
 }
 
 fn check_multinomial<T: RandomFloat + Value>(row: &Row) {

@@ -38,7 +38,7 @@ pub use binomial::binomial;
 pub use candidate::{RangeSampler, SampledBatch};
 pub use distribution::{Distribution, Normal, TruncatedNormal, Uniform, UniformFullInt, UniformInt};
 pub use element::{CountOutput, RandomFloat, RandomInt};
-pub use fill::{fill, fill_parallel};
+pub use fill::fill;
 pub use gamma::gamma;
 pub use guarded::GuardedPhiloxRandom;
 pub use index_shuffle::index_shuffle;

@@ -9,14 +9,13 @@ const MAX_OVERFLOWS: u32 = 1000;
 /// Fills a slice with samples of Poisson distributions: by Knuth's products of uniforms below a rate of 10, else by
 /// Hörmann's transformed rejection ("The transformed rejection method for generating Poisson random variables", 1993).
 ///
-/// The samples form a `[samples, rates.len()]` array in row-major order; `out` holds its values from flat position
-/// `start` on. A rate below 0 counts as 0; an infinite one gives infinity, or 0 as an integer; NaN gives NaN, or 0.
-/// Of `RandomPoisson`, `RandomPoissonV2` and `StatelessRandomPoisson`.
-pub fn poisson<T: CountOutput>(rng: PhiloxRandom, rates: &[f64], samples: usize, start: usize, out: &mut [T]) {
+/// `out` is a `[samples, rates.len()]` array in row-major order. A rate below 0 counts as 0; an infinite one gives
+/// infinity, or 0 as an integer; NaN gives NaN, or 0. Of `RandomPoisson`, `RandomPoissonV2` and
+/// `StatelessRandomPoisson`.
+pub fn poisson<T: CountOutput>(rng: PhiloxRandom, rates: &[f64], out: &mut [T]) {
     per_output(
         rng,
-        (samples, rates.len()),
-        start,
+        rates.len(),
         out,
         |i| Poisson::new(rates[i]),
         |poisson, rng| {
@@ -110,11 +109,11 @@ mod tests {
     fn without_a_sample() {
         let rng = PhiloxRandom::new(1, 2);
         let mut floats = [0f32; 3];
-        poisson(rng, &[f64::NAN, f64::INFINITY, 1e300], 1, 0, &mut floats);
+        poisson(rng, &[f64::NAN, f64::INFINITY, 1e300], &mut floats);
         assert!(floats[0].is_nan());
         assert_eq!(floats[1..], [f32::INFINITY, f32::MAX]);
         let mut integers = [1i32; 3];
-        poisson(rng, &[f64::NAN, f64::INFINITY, 1e12], 1, 0, &mut integers);
+        poisson(rng, &[f64::NAN, f64::INFINITY, 1e12], &mut integers);
         assert_eq!(integers, [0, 0, i32::MAX]);
     }
 }

@@ -102,7 +102,8 @@ impl Dataflow {
         stack.extend(self.fetches.iter().filter_map(|s| if let Source::Node(n, _) = s { Some(*n) } else { None }));
         while let Some(node) = stack.pop() {
             if !std::mem::replace(&mut needed[node], true) {
-                let data = self.nodes[node].inputs.iter().filter_map(|s| if let Source::Node(n, _) = s { Some(*n) } else { None });
+                let data =
+                    self.nodes[node].inputs.iter().filter_map(|s| if let Source::Node(n, _) = s { Some(*n) } else { None });
                 stack.extend(data.chain(self.nodes[node].controls.iter().copied()));
             }
         }
