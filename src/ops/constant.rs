@@ -15,7 +15,7 @@ pub(super) static OPS: &[Op] = &[
         shape: const_shape,
         kernel: Kernel::PurePrepared(prepare_const),
         grad: Grad::None("a constant"),
-        rows: &["value=f32[1 2]; => f32[1 2]", "value=str \"a\"; => str \"a\""],
+        rows: &["value=f32[1 2], dtype=f32; => f32[1 2]", "value=str \"a\", dtype=str; => str \"a\""],
     },
     Op {
         name: "Placeholder",

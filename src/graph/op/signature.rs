@@ -60,6 +60,17 @@ pub struct AttrSpec {
     pub default: Option<AttrValue>,
 }
 
+impl AttrSpec {
+    /// Parses a value as interfaces write it: `true`, `3`, `'SAME'`, `DT_FLOAT` or `f32`, `shape?`, `shape[2, -1]`,
+    /// `[1, 2]`, a tensor in its text form.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for text that is no value of the attribute's type.
+    pub fn parse_value(&self, text: &str) -> Result<AttrValue> {
+        parse_value(&self.kind, text.trim())
+    }
+}
+
 /// The signature of a record, parsed once a process.
 pub(super) fn of(op: &'static Op) -> &'static Signature {
     static PARSED: OnceLock<RwLock<HashMap<usize, &'static Signature>>> = OnceLock::new();
