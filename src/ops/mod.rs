@@ -4,6 +4,7 @@ mod constant;
 mod constant_value;
 mod control_flow;
 pub mod convert;
+mod nn;
 pub(crate) mod shape;
 
 use crate::graph::Graph;
@@ -12,7 +13,8 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 /// The families, each a list of records.
-static FAMILIES: &[&[Op]] = &[constant::OPS, control_flow::OPS];
+static FAMILIES: &[&[Op]] =
+    &[constant::OPS, control_flow::OPS, nn::activation::OPS, nn::bias::OPS, nn::loss::OPS, nn::softmax::OPS];
 
 /// Every op, by family.
 pub fn all() -> impl Iterator<Item = &'static Op> {

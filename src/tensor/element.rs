@@ -35,7 +35,7 @@ elements! {
 /// `dispatch!(dtype, numbers, T => block)`, where the class is one of
 /// `plain` (numbers, bool and quantized types), `numbers` (integers, floats, complex), `real` (integers, floats),
 /// `floats` (half, bfloat16, float, double), `inexact` (floats and complex), `integers`, `index` (int32, int64).
-/// Any other dtype returns an `Unimplemented` error from the enclosing function.
+/// Any other dtype returns an `InvalidArgument` error from the enclosing function.
 macro_rules! dispatch {
     (@arms $dtype:expr, $T:ident => $body:expr, $($variant:ident $type:ty),*) => {
         match $dtype {
@@ -45,7 +45,7 @@ macro_rules! dispatch {
                 $body
             })*
             #[allow(unreachable_patterns)]
-            other => $crate::error::bail!(Unimplemented, "no kernel for dtype {}", other),
+            other => $crate::error::bail!(InvalidArgument, "No OpKernel was registered to support the Op with dtype {}", other),
         }
     };
     ($dtype:expr, plain, $T:ident => $body:expr) => {

@@ -1,0 +1,7 @@
+//! Neural-network ops: activations, losses, convolutions, pooling, normalization, CTC.
+
+pub(super) mod activation;
+pub(super) mod bias;
+pub(super) mod loss;
+pub(super) mod softmax;
+mod wide;
