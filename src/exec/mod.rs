@@ -4,6 +4,7 @@
 mod dataflow;
 mod frames;
 mod function;
+mod loops;
 mod prune;
 mod rewrite;
 mod run;
@@ -30,5 +31,5 @@ pub(crate) struct Request<'a> {
 pub(crate) fn plan(graph: &Graph, request: &Request, session: &Arc<SessionState>) -> Result<Plan> {
     let mut flow = prune::prune(graph, request.feeds, request.fetches, request.targets)?;
     rewrite::rewrite(&mut flow, request.rewrites)?;
-    schedule::schedule(flow, session)
+    schedule::schedule(flow, session, request.rewrites.simplify_loops)
 }

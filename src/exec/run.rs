@@ -25,7 +25,6 @@ pub(super) struct Region {
     pub num_slots: usize,
     /// Flags tell whether a node that others wait for ran.
     pub num_flags: usize,
-    pub carries: Vec<Carry>,
 }
 
 /// A back edge: the value in slot `from` moves to slot `to` before the next iteration.
@@ -82,9 +81,30 @@ pub(super) struct FunctionCall {
 pub(super) struct Frame {
     pub name: String,
     pub enters: Vec<EnterStep>,
-    pub body: Region,
+    pub body: Body,
     /// For each Exit, its slot and flag in the region around.
     pub exits: Vec<(usize, u32)>,
+}
+
+pub(super) enum Body {
+    /// Nodes with Merge, Switch and dead values, and back edges.
+    General(Region, Vec<Carry>),
+    /// Variables in their slots, a condition part, a body part.
+    Usual(LoopBody),
+}
+
+/// The body of a loop of the usual form.
+pub(super) struct LoopBody {
+    pub condition: Vec<Item>,
+    /// The slot of the bool that says whether the body runs.
+    pub predicate: usize,
+    pub body: Vec<Item>,
+    /// For each variable its slot, the slot of its next value, and whether that is used again.
+    pub vars: Vec<(usize, usize, bool)>,
+    /// For each Exit its number and the variable's slot.
+    pub exits: Vec<(usize, usize)>,
+    pub num_slots: usize,
+    pub num_flags: usize,
 }
 
 pub(super) struct EnterStep {
@@ -115,10 +135,10 @@ struct Memory {
 }
 
 impl Memory {
-    fn new(region: &Region) -> Memory {
+    fn new(slots: usize, flags: usize) -> Memory {
         Memory {
-            slots: std::iter::repeat_with(Value::default).take(region.num_slots).collect(),
-            flags: vec![false; region.num_flags],
+            slots: std::iter::repeat_with(Value::default).take(slots).collect(),
+            flags: vec![false; flags],
             scratch: Vec::new(),
         }
     }
@@ -143,14 +163,14 @@ impl Plan {
         let id = next_step();
         let step = StepState { session: options.session, caller: options.caller, objects: Mutex::default(), id };
         let runner = Runner { step, cancelled: options.cancelled };
-        let mut memory = Memory::new(&self.root);
+        let mut memory = Memory::new(self.root.num_slots, self.root.num_flags);
         if feeds.len() != self.num_feeds {
             bail!(Internal, "{} feeds for a plan of {}", feeds.len(), self.num_feeds);
         }
         for (slot, feed) in feeds.into_iter().enumerate() {
             memory.slots[slot] = Value::Tensor(feed);
         }
-        runner.region(&self.root, &mut memory, &mut [])?;
+        runner.items(&self.root.items, &mut memory, &mut [])?;
         let mut fetched = Vec::with_capacity(self.fetches.len());
         for (index, &slot) in self.fetches.iter().enumerate() {
             fetched.push(match &memory.slots[slot] {
@@ -169,8 +189,8 @@ fn next_step() -> u64 {
 }
 
 impl Runner<'_> {
-    fn region(&self, region: &Region, memory: &mut Memory, exits: &mut [Value]) -> Result<()> {
-        for item in &region.items {
+    fn items(&self, items: &[Item], memory: &mut Memory, exits: &mut [Value]) -> Result<()> {
+        for item in items {
             match item {
                 Item::Step(step) => self.step(step, memory, exits).map_err(|e| locate(e, &step.info))?,
                 Item::Frame(frame) => self.frame(frame, memory)?,
@@ -272,7 +292,10 @@ impl Runner<'_> {
     }
 
     fn frame(&self, frame: &Frame, outer: &mut Memory) -> Result<()> {
-        let mut memory = Memory::new(&frame.body);
+        let mut memory = match &frame.body {
+            Body::General(region, _) => Memory::new(region.num_slots, region.num_flags),
+            Body::Usual(body) => Memory::new(body.num_slots, body.num_flags),
+        };
         let mut any = false;
         for enter in &frame.enters {
             let slot = &mut outer.slots[enter.input.slot as usize];
@@ -288,26 +311,9 @@ impl Runner<'_> {
         }
         let mut exits: SmallVec<[Value; 8]> = std::iter::repeat_with(Value::default).take(frame.exits.len()).collect();
         if any {
-            let mut iteration = 0u64;
-            loop {
-                self.region(&frame.body, &mut memory, &mut exits)
-                    .map_err(|e| e.within(format!("frame {}, iteration {iteration}", frame.name)))?;
-                let mut again = false;
-                for carry in &frame.body.carries {
-                    let value = std::mem::take(&mut memory.slots[carry.from]);
-                    again |= !matches!(value, Value::Dead);
-                    memory.slots[carry.to] = value;
-                }
-                if !again {
-                    break;
-                }
-                if iteration == 0 {
-                    for enter in frame.enters.iter().filter(|e| !e.is_constant) {
-                        memory.slots[enter.slot] = Value::Dead;
-                        memory.set_flag(enter.flag, false);
-                    }
-                }
-                iteration += 1;
+            match &frame.body {
+                Body::General(region, carries) => self.general(frame, region, carries, &mut memory, &mut exits)?,
+                Body::Usual(body) => self.usual(frame, body, &mut memory, &mut exits)?,
             }
         }
         for (value, &(slot, flag)) in exits.into_iter().zip(&frame.exits) {
@@ -316,6 +322,65 @@ impl Runner<'_> {
         }
         Ok(())
     }
+
+    fn general(&self, frame: &Frame, region: &Region, carries: &[Carry], memory: &mut Memory, exits: &mut [Value]) -> Result<()> {
+        let mut iteration = 0u64;
+        loop {
+            self.items(&region.items, memory, exits).map_err(|e| in_frame(e, frame, iteration))?;
+            let mut again = false;
+            for carry in carries {
+                let value = std::mem::take(&mut memory.slots[carry.from]);
+                again |= !matches!(value, Value::Dead);
+                memory.slots[carry.to] = value;
+            }
+            if !again {
+                return Ok(());
+            }
+            if iteration == 0 {
+                for enter in frame.enters.iter().filter(|e| !e.is_constant) {
+                    memory.slots[enter.slot] = Value::Dead;
+                    memory.set_flag(enter.flag, false);
+                }
+            }
+            iteration += 1;
+        }
+    }
+
+    fn usual(&self, frame: &Frame, body: &LoopBody, memory: &mut Memory, exits: &mut [Value]) -> Result<()> {
+        // A variable without a value: the loop stands on a branch that is not taken.
+        if body.vars.iter().any(|&(slot, ..)| matches!(memory.slots[slot], Value::Dead)) {
+            return Ok(());
+        }
+        let mut nexts: SmallVec<[Value; 8]> = SmallVec::new();
+        let mut iteration = 0u64;
+        loop {
+            self.items(&body.condition, memory, exits).map_err(|e| in_frame(e, frame, iteration))?;
+            let goes_on = match &memory.slots[body.predicate] {
+                Value::Tensor(predicate) => predicate.item::<bool>().map_err(|e| in_frame(e, frame, iteration))?,
+                _ => false,
+            };
+            if !goes_on {
+                for &(index, slot) in &body.exits {
+                    exits[index] = memory.slots[slot].clone();
+                }
+                return Ok(());
+            }
+            self.items(&body.body, memory, exits).map_err(|e| in_frame(e, frame, iteration))?;
+            for &(_, next, shared) in &body.vars {
+                let slot = &mut memory.slots[next];
+                nexts.push(if shared { slot.clone() } else { std::mem::take(slot) });
+            }
+            for (&(slot, ..), value) in body.vars.iter().zip(nexts.drain(..)) {
+                memory.slots[slot] = value;
+            }
+            iteration += 1;
+        }
+    }
+}
+
+#[cold]
+fn in_frame(error: Error, frame: &Frame, iteration: u64) -> Error {
+    error.within(format!("frame {}, iteration {iteration}", frame.name))
 }
 
 #[cold]

@@ -2,12 +2,14 @@
 
 use super::dataflow::{Action, Dataflow, Source};
 use super::frames::{self, Frames, ROOT};
-use super::run::{Carry, EnterStep, Frame, FunctionCall, Input, Item, NO_FLAG, Plan, Region, Run, Step};
+use super::loops::{self, UsualLoop};
+use super::run::{Body, Carry, EnterStep, Frame, FunctionCall, Input, Item, LoopBody, NO_FLAG, Plan, Region, Run, Step};
 use crate::error::{Result, bail};
-use crate::graph::op::{Control, Kernel, PrepareCtx, SessionState};
+use crate::graph::op::{Control, Kernel, PrepareCtx, PrepareFn, SessionState};
+use crate::proto::NameAttrList;
 use smallvec::SmallVec;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// An item of a region: a node, or a whole frame.
@@ -23,27 +25,44 @@ struct Scheduler<'a> {
     session: &'a Arc<SessionState>,
     /// The slot of each node's first output, in the region where its outputs are.
     slots: Vec<usize>,
+    /// Outputs that share another's slot.
+    shared: HashMap<Source, usize>,
     /// The flag of each node, in the region where its outputs are.
     flags: Vec<u32>,
     /// Whether somebody waits for the node.
     waited: Vec<bool>,
-    feeds: usize,
+    /// Whether the node may be dead; where not, nobody has to look at its flag.
+    may_die: Vec<bool>,
     /// The Enters of each frame.
     enters: Vec<Vec<usize>>,
     /// The Exits of each frame.
     exits: Vec<Vec<usize>>,
+    usual: Vec<Option<UsualLoop>>,
+    units: Vec<Vec<Unit>>,
+    /// Whether nodes that only pass their input on share its slot.
+    share_passing: bool,
 }
 
-pub(super) fn schedule(flow: Dataflow, session: &Arc<SessionState>) -> Result<Plan> {
+/// How many slots and flags a region has so far.
+#[derive(Default)]
+struct Counts {
+    slots: usize,
+    flags: u32,
+}
+
+impl Counts {
+    fn take(&mut self, slots: usize) -> usize {
+        self.slots += slots;
+        self.slots - slots
+    }
+}
+
+/// Makes the frozen plan. `simplify` lets loops of the usual form run without Merge and Switch.
+pub(super) fn schedule(flow: Dataflow, session: &Arc<SessionState>, simplify: bool) -> Result<Plan> {
     let frames = frames::find(&flow)?;
     let count = flow.nodes.len();
     let mut waited = vec![false; count];
-    for node in &flow.nodes {
-        for &control in &node.controls {
-            waited[control] = true;
-        }
-    }
-    let feeds = flow.num_feeds;
+    flow.nodes.iter().flat_map(|n| &n.controls).for_each(|&c| waited[c] = true);
     let (mut enters, mut exits) = (vec![Vec::new(); frames.parent.len()], vec![Vec::new(); frames.parent.len()]);
     for node in 0..count {
         match flow.nodes[node].control() {
@@ -52,57 +71,74 @@ pub(super) fn schedule(flow: Dataflow, session: &Arc<SessionState>) -> Result<Pl
             _ => {}
         }
     }
-    let (slots, flags) = (vec![usize::MAX; count], vec![NO_FLAG; count]);
-    let mut scheduler = Scheduler { flow, frames, session, slots, flags, waited, feeds, enters, exits };
-    let units = scheduler.units();
-    let mut root = scheduler.region(ROOT, &units)?;
-    let fetches: Vec<usize> = scheduler
-        .flow
-        .fetches
-        .iter()
-        .map(|f| match *f {
-            Source::Feed(feed) => Ok(feed),
-            Source::Node(node, output) => {
-                if scheduler.frames.of_outputs(node, &scheduler.flow) != ROOT {
-                    bail!(
-                        InvalidArgument,
-                        "Operation '{}' is in a while loop and has been marked as not fetchable.",
-                        scheduler.flow.nodes[node].info.name
-                    );
-                }
-                Ok(scheduler.slots[node] + output)
+    let usual = match simplify {
+        true => loops::find(&flow, &frames, &flow.consumers()),
+        false => (0..frames.parent.len()).map(|_| None).collect(),
+    };
+    let feeds = flow.num_feeds;
+    let units = units(&flow, &frames);
+    let mut scheduler = Scheduler {
+        flow,
+        frames,
+        session,
+        slots: vec![usize::MAX; count],
+        shared: HashMap::new(),
+        flags: vec![NO_FLAG; count],
+        waited,
+        may_die: vec![false; count],
+        enters,
+        exits,
+        usual,
+        units,
+        share_passing: simplify,
+    };
+    let mut root = scheduler.root(feeds)?;
+    let fetches: Vec<usize> = (0..scheduler.flow.fetches.len())
+        .map(|at| {
+            let fetch = scheduler.flow.fetches[at];
+            if let Source::Node(node, _) = fetch
+                && scheduler.frames.of_outputs(node, &scheduler.flow) != ROOT
+            {
+                let name = &scheduler.flow.nodes[node].info.name;
+                bail!(InvalidArgument, "Operation '{name}' is in a while loop and has been marked as not fetchable.");
             }
+            Ok(scheduler.slot(fetch))
         })
         .collect::<Result<_>>()?;
     let mut keep = vec![false; root.num_slots];
     keep[..feeds].fill(true);
     fetches.iter().for_each(|&f| keep[f] = true);
-    mark_last_uses(&mut root, &mut keep);
+    mark_last_uses(&mut root.items, &keep, &mut vec![false; keep.len()]);
     Ok(Plan { root, fetches, num_feeds: feeds })
 }
 
+/// The units of each frame's region.
+fn units(flow: &Dataflow, frames: &Frames) -> Vec<Vec<Unit>> {
+    let mut units = vec![Vec::new(); frames.parent.len()];
+    let mut used = vec![false; frames.parent.len()];
+    for node in 0..flow.nodes.len() {
+        used[frames.of[node]] = true;
+        if flow.nodes[node].control() != Some(Control::Enter) {
+            units[frames.of[node]].push(Unit::Node(node));
+        }
+    }
+    for frame in (1..used.len()).filter(|&f| used[f]) {
+        units[frames.parent[frame]].push(Unit::Frame(frame));
+    }
+    units
+}
+
 impl Scheduler<'_> {
-    /// The units of each frame's region.
-    fn units(&self) -> Vec<Vec<Unit>> {
-        let mut units = vec![Vec::new(); self.frames.parent.len()];
-        for node in 0..self.flow.nodes.len() {
-            if self.flow.nodes[node].control() != Some(Control::Enter) {
-                units[self.frames.of[node]].push(Unit::Node(node));
+    fn slot(&self, source: Source) -> usize {
+        match source {
+            Source::Feed(feed) => feed,
+            Source::Node(node, output) => {
+                self.shared.get(&source).copied().unwrap_or_else(|| self.slots[node].saturating_add(output))
             }
         }
-        let mut entered = vec![false; self.frames.parent.len()];
-        for node in 0..self.flow.nodes.len() {
-            entered[self.frames.of[node]] = true;
-        }
-        for frame in 1..self.frames.parent.len() {
-            if entered[frame] {
-                units[self.frames.parent[frame]].push(Unit::Frame(frame));
-            }
-        }
-        units
     }
 
-    /// The unit of `region` that gives the outputs of a node.
+    /// The unit of `region` that gives the outputs of a node; none for its own Enters.
     fn producer(&self, node: usize, region: usize) -> Option<Unit> {
         let mut unit = Unit::Node(node);
         let mut frame = self.frames.of[node];
@@ -126,7 +162,8 @@ impl Scheduler<'_> {
     }
 
     /// The units of a region, each after those that it needs, otherwise in order of creation.
-    fn order(&self, region: usize, units: &[Unit]) -> Result<Vec<Unit>> {
+    fn order(&self, region: usize) -> Result<Vec<Unit>> {
+        let units = &self.units[region];
         let index: HashMap<Unit, usize> = units.iter().enumerate().map(|(i, &u)| (u, i)).collect();
         let mut pending = vec![0usize; units.len()];
         let mut consumers: Vec<Vec<usize>> = vec![Vec::new(); units.len()];
@@ -177,87 +214,243 @@ impl Scheduler<'_> {
         Ok(order)
     }
 
-    fn region(&mut self, frame: usize, units: &[Vec<Unit>]) -> Result<Region> {
-        let order = self.order(frame, &units[frame])?;
-        let mut slots = if frame == ROOT { self.feeds } else { 0 };
-        let mut flags = 0u32;
-        // Enters' values come first in a frame's slots.
-        if frame != ROOT {
-            for &enter in &self.enters[frame] {
-                self.slots[enter] = slots;
-                slots += 1;
-                if self.waited[enter] {
-                    self.flags[enter] = flags;
-                    flags += 1;
+    fn root(&mut self, feeds: usize) -> Result<Region> {
+        let order = self.order(ROOT)?;
+        let mut counts = Counts { slots: feeds, flags: 0 };
+        let mut items = Vec::with_capacity(order.len());
+        for unit in order {
+            self.emit(unit, ROOT, false, &mut counts, &mut items)?;
+        }
+        Ok(Region { items, num_slots: counts.slots, num_flags: counts.flags as usize })
+    }
+
+    /// Adds the item of a unit; `unsure` where the region's values may all be dead.
+    fn emit(&mut self, unit: Unit, region: usize, unsure: bool, counts: &mut Counts, items: &mut Vec<Item>) -> Result<()> {
+        match unit {
+            Unit::Frame(inner) => {
+                let frame = self.frame(inner, region, counts)?;
+                items.push(Item::Frame(Box::new(frame)));
+            }
+            Unit::Node(node) => {
+                self.may_die[node] = unsure || self.depends_on_dying(node);
+                if self.passes(node) {
+                    let slot = self.slot(self.flow.nodes[node].inputs[0]);
+                    self.slots[node] = slot;
+                    return Ok(());
                 }
+                let is_exit = self.flow.nodes[node].control() == Some(Control::Exit);
+                if !is_exit {
+                    self.slots[node] = counts.take(self.flow.nodes[node].info.output_types.len().max(1));
+                    self.give_flag(node, counts);
+                }
+                items.push(Item::Step(self.step(node, region)?));
             }
         }
-        // The outputs of nodes, and of inner frames' Exits, have slots here.
-        for unit in &order {
-            let givers: Vec<usize> = match unit {
-                Unit::Node(node) if self.flow.nodes[*node].control() == Some(Control::Exit) => Vec::new(),
-                Unit::Node(node) => vec![*node],
-                Unit::Frame(inner) => self.exits[*inner].clone(),
-            };
-            for node in givers {
-                self.slots[node] = slots;
-                slots += self.flow.nodes[node].info.output_types.len().max(1);
-                if self.waited[node] {
-                    self.flags[node] = flags;
-                    flags += 1;
-                }
-            }
+        Ok(())
+    }
+
+    fn give_flag(&mut self, node: usize, counts: &mut Counts) {
+        if self.waited[node] && self.may_die[node] {
+            self.flags[node] = counts.flags;
+            counts.flags += 1;
         }
-        // What the back edges bring stands behind.
-        let mut carries = Vec::new();
+    }
+
+    fn depends_on_dying(&self, node: usize) -> bool {
+        let flow = &self.flow.nodes[node];
+        let data = flow.inputs.iter().any(|&s| match s {
+            Source::Node(n, _) => {
+                self.may_die[n] || (self.flow.nodes[n].is_op(&["Switch", "RefSwitch"]) && !self.shared.contains_key(&s))
+            }
+            Source::Feed(_) => false,
+        });
+        // A Merge at the end of a cond lives if one side does, which the plan doesn't know.
+        data || flow.controls.iter().any(|&c| self.may_die[c]) || flow.control() == Some(Control::Merge)
+    }
+
+    /// True for a node that needs no step, since it only passes its input on and nobody looks at its flag.
+    fn passes(&self, node: usize) -> bool {
+        let flow = &self.flow.nodes[node];
+        if !self.share_passing || (self.waited[node] && self.may_die[node]) || !flow.is_op(&["Identity", "StopGradient"]) {
+            return false;
+        }
+        let refers = matches!(flow.inputs[0], Source::Node(n, o) if self.flow.nodes[n].gives_ref(o));
+        let checked = flow.controls.iter().any(|&c| self.may_die[c]);
+        !refers && !checked
+    }
+
+    fn frame(&mut self, inner: usize, outer: usize, outer_counts: &mut Counts) -> Result<Frame> {
+        let mut enters = Vec::new();
+        for &enter in &self.enters[inner] {
+            let input = self.inputs(enter, outer, &HashMap::new())?[0];
+            let is_constant = self.flow.nodes[enter].info.boolean("is_constant")?;
+            let controls = self.live_controls(enter);
+            enters.push(EnterStep { input, controls, slot: 0, flag: NO_FLAG, is_constant });
+        }
+        let mut counts = Counts::default();
+        let mut any_dying = false;
+        for (at, &enter) in self.enters[inner].clone().iter().enumerate() {
+            self.may_die[enter] = self.depends_on_dying(enter);
+            any_dying |= self.may_die[enter];
+            self.slots[enter] = counts.take(1);
+            enters[at].slot = self.slots[enter];
+        }
+        let order = self.order(inner)?;
+        let usual = self.usual[inner].take().and_then(|u| self.split(&u, inner, &order).map(|parts| (u, parts)));
+        let is_usual = usual.is_some();
+        for exit in self.exits[inner].clone() {
+            self.may_die[exit] = !is_usual || any_dying;
+            self.slots[exit] = outer_counts.take(1);
+            self.give_flag(exit, outer_counts);
+        }
+        let body = match usual {
+            Some((usual, parts)) => Body::Usual(self.usual_body(inner, &usual, parts, &enters, &mut counts)?),
+            None => {
+                let all = self.enters[inner].clone();
+                for (at, enter) in all.into_iter().enumerate() {
+                    self.may_die[enter] = true;
+                    self.give_flag(enter, &mut counts);
+                    enters[at].flag = self.flags[enter];
+                }
+                self.general_body(inner, order, &enters, counts)?
+            }
+        };
+        let exits = self.exits[inner].iter().map(|&e| (self.slots[e], self.flags[e])).collect();
+        Ok(Frame { name: self.frames.name[inner].clone(), enters, body, exits })
+    }
+
+    fn general_body(&mut self, inner: usize, order: Vec<Unit>, enters: &[EnterStep], mut counts: Counts) -> Result<Body> {
+        let mut carried = HashMap::new();
         for unit in &order {
             if let Unit::Node(node) = unit
                 && self.flow.nodes[*node].control() == Some(Control::NextIteration)
             {
-                carries.push(Carry { from: self.slots[*node], to: slots });
-                slots += 1;
+                carried.insert(*node, counts.take(1));
             }
         }
-        let carried: HashMap<usize, usize> = carries.iter().map(|c| (c.from, c.to)).collect();
         let mut items = Vec::with_capacity(order.len());
         for unit in order {
-            match unit {
-                Unit::Node(node) => items.push(Item::Step(self.step(node, frame, &carried)?)),
-                Unit::Frame(inner) => items.push(Item::Frame(Box::new(self.frame(inner, frame, units)?))),
+            if let Unit::Node(node) = unit
+                && self.flow.nodes[node].control() == Some(Control::Merge)
+            {
+                self.may_die[node] = true;
+                self.slots[node] = counts.take(2);
+                self.give_flag(node, &mut counts);
+                items.push(Item::Step(self.step_with(node, inner, &carried)?));
+                continue;
             }
+            self.emit(unit, inner, true, &mut counts, &mut items)?;
         }
-        Ok(Region { items, num_slots: slots, num_flags: flags as usize, carries })
+        let carries: Vec<Carry> = carried.iter().map(|(&node, &to)| Carry { from: self.slots[node], to }).collect();
+        let mut keep = vec![false; counts.slots];
+        enters.iter().for_each(|e| keep[e.slot] = e.is_constant);
+        carries.iter().for_each(|c| keep[c.from] = true);
+        mark_last_uses(&mut items, &keep, &mut vec![false; keep.len()]);
+        self.number_exits(inner, &mut items);
+        Ok(Body::General(Region { items, num_slots: counts.slots, num_flags: counts.flags as usize }, carries))
     }
 
-    fn frame(&mut self, inner: usize, outer: usize, units: &[Vec<Unit>]) -> Result<Frame> {
-        let mut steps = Vec::new();
-        for &enter in &self.enters[inner] {
-            let input = self.inputs(enter, outer, &HashMap::new())?[0];
-            let is_constant = self.flow.nodes[enter].info.boolean("is_constant")?;
-            let controls = self.flow.nodes[enter].controls.iter().map(|&c| self.flags[c]).collect();
-            steps.push((enter, EnterStep { input, controls, slot: 0, flag: NO_FLAG, is_constant }));
-        }
-        let mut body = self.region(inner, units)?;
-        for (enter, step) in &mut steps {
-            step.slot = self.slots[*enter];
-            step.flag = self.flags[*enter];
-        }
-        let mut keep = vec![false; body.num_slots];
-        for (_, step) in &steps {
-            keep[step.slot] = step.is_constant;
-        }
-        body.carries.iter().for_each(|c| keep[c.from] = true);
-        mark_last_uses(&mut body, &mut keep);
-        let mut exits = Vec::new();
-        for item in &mut body.items {
+    /// Tells each Exit step its number in the frame's list.
+    fn number_exits(&self, inner: usize, items: &mut [Item]) {
+        let number: HashMap<usize, usize> = self.exits[inner].iter().enumerate().map(|(i, &e)| (self.slots[e], i)).collect();
+        for item in items {
             if let Item::Step(step) = item
                 && let Run::Exit(index) = &mut step.run
             {
-                *index = exits.len();
-                exits.push((step.outputs, step.flag));
+                *index = number.get(&step.outputs).copied().unwrap_or(0);
             }
         }
-        Ok(Frame { name: self.frames.name[inner].clone(), enters: steps.into_iter().map(|s| s.1).collect(), body, exits })
+    }
+
+    /// The units of the condition part and of the body part, unless what is computed first needs the body.
+    fn split(&self, usual: &UsualLoop, inner: usize, order: &[Unit]) -> Option<(Vec<Unit>, Vec<Unit>)> {
+        let (absorbed, switches) = (usual.absorbed(), usual.switches());
+        let mut in_body: HashSet<Unit> = HashSet::new();
+        let (mut first, mut body) = (Vec::new(), Vec::new());
+        let is_in_body = |in_body: &HashSet<Unit>, source: Source| match source {
+            Source::Node(n, 1) if switches.contains(&n) => true,
+            Source::Node(n, _) => self.producer(n, inner).is_some_and(|u| in_body.contains(&u)),
+            Source::Feed(_) => false,
+        };
+        for &unit in order {
+            let single;
+            let nodes: &[usize] = match unit {
+                Unit::Node(node) => {
+                    single = [node];
+                    &single
+                }
+                Unit::Frame(frame) => &self.enters[frame],
+            };
+            let needs_body = nodes.iter().any(|&n| {
+                let flow = &self.flow.nodes[n];
+                flow.inputs.iter().any(|&s| is_in_body(&in_body, s) && !frames_back(&self.flow, s, n))
+                    || flow.controls.iter().any(|&c| self.producer(c, inner).is_some_and(|u| in_body.contains(&u)))
+            });
+            let own = matches!(unit, Unit::Node(n) if absorbed.contains(&n));
+            if needs_body && !own {
+                in_body.insert(unit);
+                body.push(unit);
+            } else if !own {
+                first.push(unit);
+            }
+        }
+        let condition = self.flow.nodes[usual.condition].inputs[0];
+        let ends = !is_in_body(&in_body, condition) && !matches!(condition, Source::Feed(_));
+        let goes_on = usual.vars.iter().all(|v| is_in_body(&in_body, self.flow.nodes[v.next].inputs[0]));
+        (ends && goes_on).then_some((first, body))
+    }
+
+    fn usual_body(
+        &mut self,
+        inner: usize,
+        usual: &UsualLoop,
+        (first, rest): (Vec<Unit>, Vec<Unit>),
+        enters: &[EnterStep],
+        counts: &mut Counts,
+    ) -> Result<LoopBody> {
+        let mut vars = Vec::new();
+        for var in &usual.vars {
+            let slot = self.slots[var.enter];
+            self.slots[var.merge] = slot;
+            self.may_die[var.merge] = self.may_die[var.enter];
+            if let Some(switch) = var.switch {
+                self.shared.insert(Source::Node(switch, 0), slot);
+                self.shared.insert(Source::Node(switch, 1), slot);
+                self.may_die[switch] = self.may_die[var.enter];
+            }
+            vars.push(slot);
+        }
+        let mut condition = Vec::new();
+        for unit in first {
+            self.emit(unit, inner, false, counts, &mut condition)?;
+        }
+        let predicate = self.slot(self.flow.nodes[usual.condition].inputs[0]);
+        self.slots[usual.condition] = predicate;
+        let mut body = Vec::new();
+        for unit in rest {
+            self.emit(unit, inner, false, counts, &mut body)?;
+        }
+        let nexts: Vec<usize> = usual.vars.iter().map(|v| self.slot(self.flow.nodes[v.next].inputs[0])).collect();
+        let number: HashMap<usize, usize> = self.exits[inner].iter().enumerate().map(|(i, &e)| (e, i)).collect();
+        let mut exits = Vec::new();
+        for (var, &slot) in usual.vars.iter().zip(&vars) {
+            exits.extend(var.exits.iter().map(|e| (number[e], slot)));
+        }
+        let mut keep = vec![false; counts.slots];
+        enters.iter().filter(|e| e.is_constant).for_each(|e| keep[e.slot] = true);
+        let mut used = vec![false; counts.slots];
+        nexts.iter().for_each(|&n| used[n] = true);
+        mark_last_uses(&mut body, &keep, &mut used);
+        exits.iter().for_each(|&(_, slot)| used[slot] = true);
+        used[predicate] = true;
+        mark_last_uses(&mut condition, &keep, &mut used);
+        let shares = |at: usize| keep[nexts[at]] || nexts[at + 1..].contains(&nexts[at]);
+        let vars = vars.iter().zip(&nexts).enumerate().map(|(at, (&slot, &next))| (slot, next, shares(at))).collect();
+        Ok(LoopBody { condition, predicate, body, vars, exits, num_slots: counts.slots, num_flags: counts.flags as usize })
+    }
+
+    fn live_controls(&self, node: usize) -> SmallVec<[u32; 2]> {
+        self.flow.nodes[node].controls.iter().map(|&c| self.flags[c]).filter(|&f| f != NO_FLAG).collect()
     }
 
     fn inputs(&self, node: usize, region: usize, carried: &HashMap<usize, usize>) -> Result<SmallVec<[Input; 4]>> {
@@ -267,55 +460,51 @@ impl Scheduler<'_> {
             _ => false,
         };
         let mut inputs = SmallVec::with_capacity(flow.inputs.len());
-        for (index, source) in flow.inputs.iter().enumerate() {
-            let slot = match *source {
-                Source::Feed(feed) if region == ROOT => feed,
-                Source::Feed(_) => {
+        for (index, &source) in flow.inputs.iter().enumerate() {
+            let slot = match source {
+                Source::Feed(_) if region != ROOT => {
                     bail!(Unimplemented, "node {} takes a fed tensor within a loop", flow.info.name)
                 }
-                Source::Node(from, output) => {
-                    let slot = self.slots[from] + output;
-                    if frames::is_back_edge(&self.flow, from, node) { carried.get(&slot).copied().unwrap_or(slot) } else { slot }
-                }
+                Source::Node(from, _) if frames::is_back_edge(&self.flow, from, node) => carried.get(&from).copied().unwrap_or(0),
+                other => self.slot(other),
             };
             inputs.push(Input { slot: slot as u32, take: false, read: !takes_ref(index) });
         }
         Ok(inputs)
     }
 
-    fn step(&mut self, node: usize, region: usize, carried: &HashMap<usize, usize>) -> Result<Step> {
+    fn step(&mut self, node: usize, region: usize) -> Result<Step> {
+        self.step_with(node, region, &HashMap::new())
+    }
+
+    fn step_with(&mut self, node: usize, region: usize, carried: &HashMap<usize, usize>) -> Result<Step> {
         let inputs = self.inputs(node, region, carried)?;
+        let controls = self.live_controls(node);
         let flow = &mut self.flow.nodes[node];
         let info = flow.info.clone();
-        let prepare = |prepare: crate::graph::op::PrepareFn| {
-            prepare(&PrepareCtx { node: &info, session: self.session })
-                .map_err(|e| e.within(format!("node {} ({})", info.name, info.op)))
+        let prepare = |prepare: PrepareFn| {
+            let ctx = PrepareCtx { node: &info, session: self.session };
+            prepare(&ctx).map_err(|e| e.within(format!("node {{{{node {}}}}} ({})", info.name, info.op)))
         };
-        let run = match &mut flow.action {
-            Action::Call(call) => Run::Call(FunctionCall { function: call.clone() }),
-            Action::Made(_) => {
-                let call = crate::proto::NameAttrList::default();
-                match std::mem::replace(&mut flow.action, Action::Call(call)) {
-                    Action::Made(kernel) => Run::Prepared(kernel),
-                    _ => bail!(Internal, "a made kernel is gone"),
+        let run = match std::mem::replace(&mut flow.action, Action::Call(NameAttrList::default())) {
+            Action::Call(function) => Run::Call(FunctionCall { function }),
+            Action::Made(kernel) => Run::Prepared(kernel),
+            Action::Op(op) => {
+                flow.action = Action::Op(op);
+                match op.kernel {
+                    Kernel::Pure(run) | Kernel::Stateful(run) => Run::Fn(run),
+                    Kernel::PurePrepared(p) | Kernel::StatefulPrepared(p) => Run::Prepared(prepare(p)?),
+                    Kernel::Missing(why) => bail!(Unimplemented, "op {} can't be run: {why}", op.name),
+                    Kernel::Control(control) => match control {
+                        Control::Merge => Run::Merge,
+                        Control::Exit => Run::Exit(0),
+                        Control::NextIteration | Control::LoopCond => Run::Forward,
+                        Control::ControlTrigger => Run::Trigger,
+                        Control::Enter | Control::Arg | Control::Retval => bail!(Internal, "{} can't stand here", op.name),
+                    },
                 }
             }
-            Action::Op(op) => match op.kernel {
-                Kernel::Pure(run) | Kernel::Stateful(run) => Run::Fn(run),
-                Kernel::PurePrepared(p) | Kernel::StatefulPrepared(p) => Run::Prepared(prepare(p)?),
-                Kernel::Missing(why) => bail!(Unimplemented, "op {} can't be run: {why}", op.name),
-                Kernel::Control(control) => match control {
-                    Control::Merge => Run::Merge,
-                    Control::Exit => Run::Exit(0),
-                    Control::NextIteration | Control::LoopCond => Run::Forward,
-                    Control::ControlTrigger => Run::Trigger,
-                    Control::Enter | Control::Arg | Control::Retval => {
-                        bail!(Internal, "{} can't stand here", op.name)
-                    }
-                },
-            },
         };
-        let controls = self.flow.nodes[node].controls.iter().map(|&c| self.flags[c]).collect();
         let num_outputs = if matches!(run, Run::Exit(_)) { 0 } else { info.output_types.len() };
         Ok(Step {
             info,
@@ -330,10 +519,14 @@ impl Scheduler<'_> {
     }
 }
 
+fn frames_back(flow: &Dataflow, source: Source, to: usize) -> bool {
+    matches!(source, Source::Node(from, _) if frames::is_back_edge(flow, from, to))
+}
+
 /// Marks the last use of each slot as the one that takes the value, and outputs that nothing uses as dropped at once.
-fn mark_last_uses(region: &mut Region, keep: &mut [bool]) {
-    let mut used = vec![false; keep.len()];
-    for item in region.items.iter_mut().rev() {
+/// `used` tells the slots that are used after these items.
+fn mark_last_uses(items: &mut [Item], keep: &[bool], used: &mut [bool]) {
+    for item in items.iter_mut().rev() {
         match item {
             Item::Step(step) => {
                 for output in 0..step.num_outputs {

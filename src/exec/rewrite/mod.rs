@@ -24,15 +24,27 @@ pub struct Rewrites {
     pub merge_duplicates: bool,
     /// A sum over a loop's iterations of products is one product after the loop.
     pub products_after_loops: bool,
+    /// Loops of the usual form keep their variables in place, without Merge and Switch.
+    pub simplify_loops: bool,
 }
 
 impl Rewrites {
     /// Every rewrite.
-    pub const ALL: Rewrites =
-        Rewrites { drop_identities: true, fold_constants: true, merge_duplicates: true, products_after_loops: true };
+    pub const ALL: Rewrites = Rewrites {
+        drop_identities: true,
+        fold_constants: true,
+        merge_duplicates: true,
+        products_after_loops: true,
+        simplify_loops: true,
+    };
     /// No rewrite: the plan runs the graph's nodes as they are.
-    pub const NONE: Rewrites =
-        Rewrites { drop_identities: false, fold_constants: false, merge_duplicates: false, products_after_loops: false };
+    pub const NONE: Rewrites = Rewrites {
+        drop_identities: false,
+        fold_constants: false,
+        merge_duplicates: false,
+        products_after_loops: false,
+        simplify_loops: false,
+    };
 }
 
 impl Default for Rewrites {
@@ -58,7 +70,7 @@ pub(super) fn rewrite(flow: &mut Dataflow, rewrites: &Rewrites) -> Result<()> {
 
 impl Dataflow {
     /// Who takes each output: node and input, by giving node.
-    fn consumers(&self) -> Vec<Vec<(usize, usize)>> {
+    pub fn consumers(&self) -> Vec<Vec<(usize, usize)>> {
         let mut consumers = vec![Vec::new(); self.nodes.len()];
         for (at, node) in self.nodes.iter().enumerate() {
             for (input, source) in node.inputs.iter().enumerate() {
@@ -172,7 +184,7 @@ impl FlowNode {
     }
 
     /// True when an output is a reference to a variable, whose value may change between two uses.
-    fn gives_ref(&self, output: usize) -> bool {
+    pub fn gives_ref(&self, output: usize) -> bool {
         match self.action {
             super::dataflow::Action::Op(op) => {
                 let outputs = &op.signature().outputs;
@@ -182,7 +194,7 @@ impl FlowNode {
         }
     }
 
-    fn is_op(&self, names: &[&str]) -> bool {
+    pub fn is_op(&self, names: &[&str]) -> bool {
         matches!(self.action, super::dataflow::Action::Op(_)) && names.contains(&self.info.op)
     }
 }
