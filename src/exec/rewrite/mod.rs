@@ -1,6 +1,7 @@
 //! Rewrites of a plan. The graph itself never changes, a rewrite never changes a result beyond float reassociation,
 //! and each can be switched off in [`Rewrites`].
 
+mod accumulate;
 mod duplicates;
 mod fold;
 mod identity;
@@ -63,6 +64,9 @@ pub(super) fn rewrite(flow: &mut Dataflow, rewrites: &Rewrites) -> Result<()> {
     }
     if rewrites.merge_duplicates {
         duplicates::merge_duplicates(flow);
+    }
+    if rewrites.products_after_loops {
+        accumulate::products_after_loops(flow);
     }
     flow.remove_unused();
     Ok(())
