@@ -5,6 +5,7 @@ mod compute;
 mod error;
 mod exec;
 pub mod graph;
+pub mod numpy;
 pub mod ops;
 pub mod proto;
 pub mod random;
