@@ -41,7 +41,9 @@ fn encode(tensor: &Tensor) -> Result<(String, std::borrow::Cow<'_, [u8]>)> {
     if tensor.dtype() == DType::String {
         let strings = tensor.strings()?;
         let width = strings.iter().map(|s| s.len()).max().unwrap_or(0).max(1);
-        let Some(total) = width.checked_mul(strings.len()) else { bail!(InvalidArgument, "the strings are too long for an |S array") };
+        let Some(total) = width.checked_mul(strings.len()) else {
+            bail!(InvalidArgument, "the strings are too long for an |S array")
+        };
         let mut data = vec![0u8; total];
         for (cell, string) in data.chunks_exact_mut(width).zip(strings) {
             cell[..string.len()].copy_from_slice(string);
@@ -97,7 +99,9 @@ pub fn read_npy(mut input: impl Read) -> Result<Tensor> {
     let descr = quoted(&header, "descr")?;
     let fortran = field(&header, "fortran_order")?.starts_with("True");
     let shape = field(&header, "shape")?;
-    let Some(inner) = shape.strip_prefix('(').and_then(|s| s.split_once(')')) else { bail!(DataLoss, "bad shape in .npy header {header:?}") };
+    let Some(inner) = shape.strip_prefix('(').and_then(|s| s.split_once(')')) else {
+        bail!(DataLoss, "bad shape in .npy header {header:?}")
+    };
     let dims: Vec<usize> = inner
         .0
         .split(',')
@@ -111,7 +115,8 @@ pub fn read_npy(mut input: impl Read) -> Result<Tensor> {
 }
 
 fn field<'a>(header: &'a str, name: &str) -> Result<&'a str> {
-    let at = header.find(&format!("'{name}'")).ok_or_else(|| Error::data_loss(format!("a .npy header without {name}: {header:?}")))?;
+    let at =
+        header.find(&format!("'{name}'")).ok_or_else(|| Error::data_loss(format!("a .npy header without {name}: {header:?}")))?;
     let rest = &header[at + name.len() + 2..];
     Ok(rest.trim_start().trim_start_matches(':').trim_start())
 }
@@ -268,7 +273,16 @@ mod tests {
 
     #[test]
     fn arrays_round_trip() {
-        for text in ["f32[[1 2] [3 4]]", "i64 7", "str[\"a\" \"bc\" \"\"]", "bool[true false]", "c64[1:2]", "f64{0,3}[]", "bf16[1.5]", "f16[2]"] {
+        for text in [
+            "f32[[1 2] [3 4]]",
+            "i64 7",
+            "str[\"a\" \"bc\" \"\"]",
+            "bool[true false]",
+            "c64[1:2]",
+            "f64{0,3}[]",
+            "bf16[1.5]",
+            "f16[2]",
+        ] {
             let tensor: Tensor = text.parse().unwrap();
             let mut bytes = Vec::new();
             write_npy(&mut bytes, &tensor).unwrap();

@@ -251,8 +251,7 @@ impl Inner {
             let name = &self.nodes[i.op.index as usize].name;
             if i.index == 0 { name.to_string() } else { format!("{name}:{}", i.index) }
         });
-        let mut controls: Vec<String> =
-            node.controls.iter().map(|c| format!("^{}", self.nodes[c.index as usize].name)).collect();
+        let mut controls: Vec<String> = node.controls.iter().map(|c| format!("^{}", self.nodes[c.index as usize].name)).collect();
         controls.sort_unstable();
         NodeDef {
             name: node.name.to_string(),

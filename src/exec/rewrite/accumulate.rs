@@ -141,7 +141,13 @@ fn collect(ctx: &mut KernelCtx) -> Result<()> {
         bail!(InvalidArgument, "MatMul takes matrices, got {:?} and {:?}", a.dims(), b.dims())
     };
     if ra != rb || rows.sum.dims() != [m, n] {
-        bail!(InvalidArgument, "Matrix size-incompatible: {:?} (transposed) and {:?}, added to {:?}", a.dims(), b.dims(), rows.sum.dims());
+        bail!(
+            InvalidArgument,
+            "Matrix size-incompatible: {:?} (transposed) and {:?}, added to {:?}",
+            a.dims(),
+            b.dims(),
+            rows.sum.dims()
+        );
     }
     rows.a.extend_from_slice(a.as_slice()?);
     rows.b.extend_from_slice(b.as_slice()?);

@@ -1,24 +1,27 @@
-//! Replays recorded TensorFlow sessions: `replay [--filter SUBSTRING] [--json OUT] PATH...`
+//! Replays recorded TensorFlow sessions: `replay [--filter SUBSTRING] [--json OUT] [--known FILE] PATH...`
 //!
-//! A PATH is a case file (`*.jsonl.gz`), or a folder of them. Exit status 0 if all cases passed, 1 if one failed,
-//! 2 for wrong use.
+//! A PATH is a case file (`*.jsonl.gz`), a model folder (with a `case.json`), or a folder of either. Exit status 0 if all
+//! cases passed, 1 if one failed, 2 for wrong use. `--known` names a file of cases that are known to fail, one a line:
+//! then only another failure, or a listed case that passes, is an error. `UPDATE=1` takes cases that pass now off the list.
 
 use base64::Engine;
 use metagraph::graph::ImportOptions;
 use metagraph::{DType, Graph, Session, Tensor, proto};
 use prost::Message;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::Duration;
 
+mod models;
+
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
-    let (mut filter, mut json_out, mut paths) = (String::new(), None, Vec::new());
+    let (mut filter, mut json_out, mut known_file, mut paths) = (String::new(), None, None, Vec::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -30,6 +33,10 @@ fn main() -> ExitCode {
                 Some(value) => json_out = Some(value),
                 None => return usage(),
             },
+            "--known" => match arguments.next() {
+                Some(value) => known_file = Some(value),
+                None => return usage(),
+            },
             flag if flag.starts_with('-') => return usage(),
             path => paths.push(PathBuf::from(path)),
         }
@@ -37,70 +44,124 @@ fn main() -> ExitCode {
     if paths.is_empty() {
         return usage();
     }
+    let known: BTreeSet<String> = match known_file.as_ref().map(std::fs::read_to_string).transpose() {
+        Ok(text) => text.unwrap_or_default().lines().filter(|l| !l.is_empty()).map(str::to_string).collect(),
+        Err(error) => return refuse(&known_file.unwrap_or_default(), &error),
+    };
     std::panic::set_hook(Box::new(|_| {}));
     let mut files = Vec::new();
     for path in &paths {
         if let Err(error) = collect(path, &mut files) {
-            eprintln!("replay: {}: {error}", path.display());
-            return ExitCode::from(2);
+            return refuse(&path.display().to_string(), &error);
         }
     }
-    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    let mut records = Vec::new();
+    let mut report = Report { filter, ..Report::default() };
     for file in files {
-        let lines = match std::fs::File::open(&file) {
-            Ok(handle) => BufReader::new(flate2::read::GzDecoder::new(handle)).lines(),
-            Err(error) => {
-                eprintln!("replay: {}: {error}", file.display());
-                return ExitCode::from(2);
-            }
-        };
-        for line in lines {
-            let case: Value =
-                match line.map_err(|e| e.to_string()).and_then(|l| serde_json::from_str(&l).map_err(|e| e.to_string())) {
-                    Ok(case) => case,
-                    Err(error) => {
-                        eprintln!("replay: {}: {error}", file.display());
-                        return ExitCode::from(2);
-                    }
-                };
-            let name = case["name"].as_str().unwrap_or("?").to_string();
-            if !name.contains(&filter) {
-                skipped += 1;
-                continue;
-            }
-            let ops = case["ops"].clone();
-            let outcome = run_guarded(case);
-            match &outcome {
-                Ok(()) => passed += 1,
-                Err(why) => {
-                    failed += 1;
-                    println!("FAIL {name}: {}", why.replace('\n', " | "));
-                }
-            }
-            records.push(json!({
-                "name": name, "ops": ops, "passed": outcome.is_ok(), "difference": outcome.err(),
-                "file": file.file_name().map(|f| f.to_string_lossy().into_owned()),
-            }));
+        let done = if file.is_dir() { report.model(&file) } else { report.cases(&file) };
+        if let Err(error) = done {
+            return refuse(&file.display().to_string(), &error);
         }
     }
     if let Some(out) = json_out
-        && let Err(error) = std::fs::write(&out, json!(records).to_string())
+        && let Err(error) = std::fs::write(&out, json!(report.records).to_string())
     {
-        eprintln!("replay: {out}: {error}");
-        return ExitCode::from(2);
+        return refuse(&out, &error);
     }
-    println!("{passed} passed, {failed} failed, {skipped} skipped");
-    ExitCode::from(u8::from(failed > 0))
+    let mut bad = report.failed.len();
+    if let Some(path) = known_file {
+        let fixed: Vec<&String> = known.iter().filter(|k| report.passed.contains(*k)).collect();
+        let new: Vec<&String> = report.failed.iter().filter(|f| !known.contains(*f)).collect();
+        new.iter().for_each(|name| println!("NEW FAILURE {name}"));
+        fixed.iter().for_each(|name| println!("PASSES NOW {name}: take it off {path}"));
+        bad = new.len() + fixed.len();
+        if std::env::var_os("UPDATE").is_some() {
+            let left: String = known.iter().filter(|k| !report.passed.contains(*k)).map(|k| format!("{k}\n")).collect();
+            if let Err(error) = std::fs::write(&path, left) {
+                return refuse(&path, &error);
+            }
+        }
+    }
+    println!("{} passed, {} failed, {} skipped", report.passed.len(), report.failed.len(), report.skipped);
+    ExitCode::from(u8::from(bad > 0))
+}
+
+fn refuse(what: &str, why: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("replay: {what}: {why}");
+    ExitCode::from(2)
+}
+
+/// What came of the cases.
+#[derive(Default)]
+struct Report {
+    filter: String,
+    passed: BTreeSet<String>,
+    failed: Vec<String>,
+    skipped: usize,
+    records: Vec<Value>,
+}
+
+impl Report {
+    /// The cases of one file, a line each.
+    fn cases(&mut self, file: &Path) -> Result<(), String> {
+        let handle = std::fs::File::open(file).map_err(|e| e.to_string())?;
+        for line in BufReader::new(flate2::read::GzDecoder::new(handle)).lines() {
+            let line = line.map_err(|e| e.to_string())?;
+            let case: Value = serde_json::from_str(&line).map_err(|e| e.to_string())?;
+            let name = case["name"].as_str().unwrap_or("?").to_string();
+            let ops = case["ops"].clone();
+            self.one(file, name, ops, move || run_case(&case));
+        }
+        Ok(())
+    }
+
+    /// The runs of one model folder.
+    fn model(&mut self, folder: &Path) -> Result<(), String> {
+        let text = std::fs::read_to_string(folder.join("case.json")).map_err(|e| e.to_string())?;
+        let case: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+        let base = folder.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
+        let stateful = case["runs"].as_array().into_iter().flatten().any(|r| r["stateful"] == true);
+        let model = models::Model { folder: folder.to_path_buf(), case: case.clone() };
+        if stateful {
+            self.one(folder, format!("model/{base}"), Value::Null, move || model.run_all());
+            return Ok(());
+        }
+        for (index, run) in case["runs"].as_array().into_iter().flatten().enumerate() {
+            let id = run["id"].as_str().map_or_else(|| index.to_string(), str::to_string);
+            let model = model.clone();
+            self.one(folder, format!("model/{base}/{id}"), Value::Null, move || model.run_one(index));
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, file: &Path, name: String, ops: Value, run: impl FnOnce() -> Result<(), String> + Send + 'static) {
+        if !name.contains(&self.filter) {
+            self.skipped += 1;
+            return;
+        }
+        let outcome = run_guarded(run);
+        match &outcome {
+            Ok(()) => {
+                self.passed.insert(name.clone());
+            }
+            Err(why) => {
+                println!("FAIL {name}: {}", why.replace('\n', " | "));
+                self.failed.push(name.clone());
+            }
+        }
+        self.records.push(json!({
+            "name": name, "ops": ops, "passed": outcome.is_ok(), "difference": outcome.err(),
+            "file": file.file_name().map(|f| f.to_string_lossy().into_owned()),
+        }));
+    }
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: replay [--filter SUBSTRING] [--json OUT] PATH...");
+    eprintln!("usage: replay [--filter SUBSTRING] [--json OUT] [--known FILE] PATH...");
     ExitCode::from(2)
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    if std::fs::metadata(path)?.is_file() {
+    if std::fs::metadata(path)?.is_file() || path.join("case.json").is_file() {
         files.push(path.to_path_buf());
         return Ok(());
     }
@@ -115,10 +176,10 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
 }
 
 /// Runs a case on a thread of its own; a panic or a minute without an answer is a failure.
-fn run_guarded(case: Value) -> Result<(), String> {
+fn run_guarded(run: impl FnOnce() -> Result<(), String> + Send + 'static) -> Result<(), String> {
     let (send, receive) = mpsc::channel();
     let spawned = std::thread::Builder::new().stack_size(64 << 20).spawn(move || {
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run_case(&case)));
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
         let text = |p: Box<dyn std::any::Any + Send>| {
             let known = p.downcast_ref::<&str>().map(|s| s.to_string()).or_else(|| p.downcast_ref::<String>().cloned());
             format!("panicked: {}", known.unwrap_or_default())
@@ -205,6 +266,12 @@ fn compare(got: &Tensor, expected: &Tensor) -> Result<(), String> {
         DType::Resource | DType::Variant => return Ok(()),
         _ => return if got == expected { Ok(()) } else { Err(differ()) },
     };
+    compare_floats(got, expected, atol, rtol)
+}
+
+/// Floats agree within `atol + rtol * |expected|`.
+fn compare_floats(got: &Tensor, expected: &Tensor, atol: f64, rtol: f64) -> Result<(), String> {
+    let differ = || format!("got {got:?}, expected {expected:?}");
     let (a, b) = (floats(got)?, floats(expected)?);
     let width = if got.dtype().is_complex() { 2 } else { 1 };
     for (index, (x, y)) in a.chunks(width).zip(b.chunks(width)).enumerate() {
