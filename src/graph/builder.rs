@@ -182,7 +182,8 @@ impl OpBuilder {
             handles: Vec::new(),
             extra: None,
         };
-        inner.apply_scopes(&mut node);
+        let refs = ref_inputs(&node.inputs, signature);
+        inner.apply_scopes(&mut node, &refs);
         inner.infer(&mut node)?;
         let name = match base.strip_suffix('/') {
             Some(exact) => exact.to_string(),
@@ -232,6 +233,12 @@ impl OpBuilder {
         }
         Ok(all)
     }
+}
+
+/// The nodes of the inputs that are passed by reference, which a node stands beside; of a list, the first (as
+/// TensorFlow's Python does it).
+fn ref_inputs(inputs: &[Output], signature: &Signature) -> Vec<Operation> {
+    inputs.iter().zip(&signature.inputs).filter(|(_, arg)| arg.is_ref).map(|(input, _)| input.op).collect()
 }
 
 /// Sets or checks the attributes that an argument's tensors determine.

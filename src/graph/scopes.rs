@@ -215,8 +215,9 @@ impl Inner {
         Ok(if groups.is_empty() { vec![Bytes::from(format!("loc:@{}", node.name))] } else { groups })
     }
 
-    /// Applies open attribute and colocation scopes to a new node.
-    pub(super) fn apply_scopes(&self, node: &mut Node) {
+    /// Applies open attribute and colocation scopes to a new node, which is also colocated with the nodes whose
+    /// references it takes.
+    pub(super) fn apply_scopes(&self, node: &mut Node, refs: &[Operation]) {
         let mut names: Vec<&str> = Vec::new();
         for (name, value) in self.scopes.attrs.iter().rev() {
             if names.contains(&name.as_str()) {
@@ -227,13 +228,14 @@ impl Inner {
                 node.attrs.insert(name.clone(), value.clone());
             }
         }
-        if !self.scopes.colocations.is_empty() {
+        let colocations: Vec<Operation> = self.scopes.colocations.iter().chain(refs).copied().collect();
+        if !colocations.is_empty() {
             let mut groups = BTreeSet::new();
-            for &op in &self.scopes.colocations {
+            for &op in &colocations {
                 groups.extend(self.colocation_groups(op).unwrap_or_default());
             }
             node.attrs.insert("_class".to_string(), groups.into_iter().collect::<Vec<Bytes>>().into_attr());
-            let device = self.scopes.colocations.iter().rev().filter_map(|&op| self.node(op).ok()).map(|n| &n.device);
+            let device = colocations.iter().rev().filter_map(|&op| self.node(op).ok()).map(|n| &n.device);
             if let Some(device) = device.into_iter().find(|d| !d.is_empty()) {
                 node.device = device.clone();
             }

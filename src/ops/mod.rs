@@ -6,6 +6,7 @@ mod control_flow;
 pub mod convert;
 mod nn;
 pub(crate) mod shape;
+pub mod state;
 
 use crate::graph::Graph;
 use crate::graph::op::Op;
@@ -13,8 +14,19 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 /// The families, each a list of records.
-static FAMILIES: &[&[Op]] =
-    &[constant::OPS, control_flow::OPS, nn::activation::OPS, nn::bias::OPS, nn::loss::OPS, nn::softmax::OPS];
+static FAMILIES: &[&[Op]] = &[
+    constant::OPS,
+    control_flow::OPS,
+    nn::activation::OPS,
+    nn::bias::OPS,
+    nn::loss::OPS,
+    nn::softmax::OPS,
+    state::REFERENCES,
+    state::RESOURCES,
+    state::ASSIGNMENTS,
+    state::SCATTERS,
+    state::GATHERS,
+];
 
 /// Every op, by family.
 pub fn all() -> impl Iterator<Item = &'static Op> {

@@ -100,6 +100,11 @@ impl Variable {
         self.get().ok_or_else(|| Error::failed_precondition(format!("Attempting to use uninitialized value {}", self.name)))
     }
 
+    /// True once there is a value.
+    pub fn is_initialized(&self) -> bool {
+        self.value.read().unwrap_or_else(|e| e.into_inner()).is_some()
+    }
+
     /// Sets or clears the value.
     pub fn set(&self, value: Option<Tensor>) {
         *self.value.write().unwrap_or_else(|e| e.into_inner()) = value;
