@@ -3,9 +3,11 @@
 use super::coding::{get_fixed32, get_varint, mask, put_varint, unmask};
 use super::file::{ReadFile, TempFile};
 use super::runs::Runs;
+use crate::compute::pool::parallel_pieces;
 use crate::error::{Result, bail};
 use bytes::Bytes;
 use crc32c::{crc32c, crc32c_append, crc32c_combine};
+use std::sync::{Mutex, PoisonError};
 
 /// Bytes that are read or written and summed at a time, so that the sum finds them in the cache.
 const CHUNK: usize = 256 << 10;
@@ -15,8 +17,6 @@ const DIRECT: usize = 32 << 10;
 
 /// A thread is worth its start from this many bytes on.
 const PER_THREAD: usize = 2 << 20;
-
-const MAX_THREADS: usize = 4;
 
 /// Appends to a data file. Small pieces are gathered, large ones go straight to the file.
 pub(super) struct DataWriter {
@@ -121,29 +121,23 @@ fn append_length(crc: u32, length: u64) -> u32 {
     }
 }
 
-/// Fills a buffer from a file and returns the checksum of what was read; several threads share a large one.
+/// Fills a buffer from a file and returns the checksum of what was read; the threads of the pool share a large one.
 pub(super) fn read_bytes(file: &ReadFile, buffer: &mut [u8], offset: u64) -> Result<u32> {
-    let threads = (buffer.len() / PER_THREAD).min(MAX_THREADS);
-    if threads < 2 {
-        return read_part(file, buffer, offset);
+    let parts = Mutex::new(Vec::new());
+    parallel_pieces(buffer, CHUNK, PER_THREAD / CHUNK, |first, piece| {
+        let at = first * CHUNK;
+        let crc = read_part(file, piece, offset + at as u64);
+        parts.lock().unwrap_or_else(PoisonError::into_inner).push((at, piece.len(), crc));
+    });
+    let mut parts = parts.into_inner().unwrap_or_else(PoisonError::into_inner);
+    parts.sort_by_key(|&(at, ..)| at);
+    // Combining with nothing before it would lose the first part's checksum.
+    let mut whole = None;
+    for (_, len, part) in parts {
+        let part = part?;
+        whole = Some(whole.map_or(part, |before| crc32c_combine(before, part, len)));
     }
-    let threads = threads.min(std::thread::available_parallelism().map_or(1, usize::from));
-    let part = buffer.len().div_ceil(threads).next_multiple_of(CHUNK);
-    std::thread::scope(|scope| {
-        let mut handles = Vec::new();
-        let mut parts = buffer.chunks_mut(part).enumerate();
-        let own = parts.next();
-        for (i, slice) in parts {
-            let start = offset + (i * part) as u64;
-            handles.push((slice.len(), scope.spawn(move || read_part(file, slice, start))));
-        }
-        let mut crc = own.map_or(Ok(0), |(_, slice)| read_part(file, slice, offset));
-        for (len, handle) in handles {
-            let part = handle.join().unwrap_or_else(|_| bail!(Internal, "a reading thread panicked"));
-            crc = crc.and_then(|crc| Ok(crc32c_combine(crc, part?, len)));
-        }
-        crc
-    })
+    Ok(whole.unwrap_or(0))
 }
 
 fn read_part(file: &ReadFile, buffer: &mut [u8], offset: u64) -> Result<u32> {

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// An operating system's error as TensorFlow words it: `path; No such file or directory`.
-pub(super) fn io_error(path: &Path, error: &io::Error) -> Error {
+pub(crate) fn io_error(path: &Path, error: &io::Error) -> Error {
     let code = match error.kind() {
         ErrorKind::NotADirectory | ErrorKind::IsADirectory | ErrorKind::DirectoryNotEmpty => Code::FailedPrecondition,
         ErrorKind::InvalidInput | ErrorKind::InvalidFilename => Code::InvalidArgument,

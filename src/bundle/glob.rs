@@ -7,7 +7,7 @@ use std::path::{MAIN_SEPARATOR, Path};
 ///
 /// In each part of the path `*` stands for any characters, `?` for one, `[ab-d]` for one of these, `[!a]` or `[^a]` for
 /// one that isn't, and `\` takes the next character as it is. A pattern without any of these is a path, which matches
-/// itself if it exists.
+/// itself if it exists. Matches of a pattern without a directory start with `./`.
 pub(crate) fn matching_files(pattern: &str) -> Vec<String> {
     if pattern.is_empty() {
         return Vec::new();
@@ -23,8 +23,8 @@ pub(crate) fn matching_files(pattern: &str) -> Vec<String> {
         }
         let mut next = Vec::new();
         for path in found {
-            let directory = if path.is_empty() { "." } else { &path };
-            let Ok(entries) = fs::read_dir(directory) else { continue };
+            let path = if path.is_empty() { "./" } else { &path };
+            let Ok(entries) = fs::read_dir(path) else { continue };
             let names = entries.filter_map(|e| e.ok()?.file_name().into_string().ok());
             next.extend(names.filter(|n| matches(name, n)).map(|n| format!("{path}{n}{end}")));
         }
@@ -158,6 +158,8 @@ mod tests {
             assert_eq!(matching_files(&format!("{base}/{pattern}")), expected, "{pattern}");
         }
         assert!(matching_files("").is_empty());
+        assert_eq!(matching_files("Cargo.toml"), ["Cargo.toml"]);
+        assert_eq!(matching_files("Car?o.toml"), ["./Cargo.toml"]);
         fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -44,6 +44,8 @@ mod writer;
 mod tests;
 
 pub use checkpoint::CheckpointReader;
+pub(crate) use file::io_error;
+pub(crate) use glob::matching_files;
 pub use merge::{MergeOptions, merge_v2_checkpoints};
 pub use reader::BundleReader;
 pub use slice::{ShapeAndSlice, TensorSlice};

@@ -1,9 +1,8 @@
 //! The `checkpoint` file of a directory, which tells the latest checkpoint and the others that are kept.
 
-use super::file::{io_error, with_suffix, write_atomically};
-use super::glob::matching_files;
-use super::index_filename;
+use super::file::{with_suffix, write_atomically};
 use super::text::{Value, format_double, parse_double, parse_fields, quote};
+use super::{index_filename, io_error, matching_files};
 use crate::error::{Result, bail};
 use crate::proto::CheckpointState;
 use std::fs;

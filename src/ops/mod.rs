@@ -4,6 +4,7 @@ mod constant;
 mod constant_value;
 mod control_flow;
 pub mod convert;
+mod io;
 mod nn;
 pub(crate) mod shape;
 pub mod state;
@@ -17,6 +18,7 @@ use std::sync::OnceLock;
 static FAMILIES: &[&[Op]] = &[
     constant::OPS,
     control_flow::OPS,
+    io::OPS,
     nn::activation::OPS,
     nn::bias::OPS,
     nn::loss::OPS,
