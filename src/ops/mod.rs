@@ -5,6 +5,7 @@ mod constant_value;
 mod control_flow;
 pub mod convert;
 mod io;
+mod math;
 mod nn;
 pub(crate) mod shape;
 pub mod state;
@@ -19,6 +20,9 @@ static FAMILIES: &[&[Op]] = &[
     constant::OPS,
     control_flow::OPS,
     io::OPS,
+    math::arithmetic::OPS,
+    math::compare::OPS,
+    math::unary::OPS,
     nn::activation::OPS,
     nn::bias::OPS,
     nn::loss::OPS,
