@@ -7,6 +7,7 @@ pub mod convert;
 mod io;
 mod math;
 mod nn;
+pub mod random;
 pub(crate) mod shape;
 pub mod state;
 
@@ -27,6 +28,15 @@ static FAMILIES: &[&[Op]] = &[
     nn::bias::OPS,
     nn::loss::OPS,
     nn::softmax::OPS,
+    random::INDEPENDENT,
+    random::PARAMETERS,
+    random::CATEGORIES,
+    random::SHUFFLES,
+    random::INDEX_SHUFFLES,
+    random::STATELESS,
+    random::STATELESS_PARAMETERS,
+    random::STATEFUL,
+    random::CANDIDATES,
     state::REFERENCES,
     state::RESOURCES,
     state::ASSIGNMENTS,

@@ -6,7 +6,7 @@ const MIN_BLOCK_BITS: u32 = 16;
 /// The place of `index` in the permutation of `0..=max_index` that `key` chooses (TensorFlow's `RandomIndexShuffle`):
 /// the block cipher Simon (Beaulieu et al., 2013), walked until it gives a place in the range.
 ///
-/// `rounds` should be even and at least 4; an odd number counts as the next one.
+/// `rounds` should be even and at least 4; any other number counts as the next such one.
 pub fn index_shuffle(index: u64, key: [u32; 3], max_index: u64, rounds: u32) -> u64 {
     if max_index == 0 {
         return 0;
@@ -14,13 +14,16 @@ pub fn index_shuffle(index: u64, key: [u32; 3], max_index: u64, rounds: u32) -> 
     let bits = (max_index as f64).log2().ceil() as u32;
     let word = (bits.div_ceil(2) * 2).clamp(MIN_BLOCK_BITS, 64) / 2;
     let cipher = Simon::new(word, key, rounds);
-    let mut place = index;
-    loop {
+    let mut place = cipher.encrypt(index);
+    let first = place;
+    while place > max_index {
         place = cipher.encrypt(place);
-        if place <= max_index {
-            return place;
+        // Only an index outside of the range can be on a cycle that never enters it.
+        if place == first {
+            return index;
         }
     }
+    place
 }
 
 /// The cipher for words of 8 to 32 bits.

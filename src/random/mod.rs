@@ -21,6 +21,7 @@ mod distribution;
 mod element;
 mod fill;
 mod gamma;
+mod gamma_grad;
 mod guarded;
 mod index_shuffle;
 mod multinomial;
@@ -40,7 +41,9 @@ pub use distribution::{Distribution, Normal, TruncatedNormal, Uniform, UniformFu
 pub use element::{CountOutput, RandomFloat, RandomInt};
 pub use fill::fill;
 pub use gamma::gamma;
+pub use gamma_grad::gamma_sample_derivative;
 pub use guarded::GuardedPhiloxRandom;
+pub(crate) use guarded::random_u64;
 pub use index_shuffle::index_shuffle;
 pub use multinomial::{multinomial, multinomial_reserve};
 pub use parameterized::{TruncatedNormalBounds, parameterized_truncated_normal, stateless_parameterized_truncated_normal};
