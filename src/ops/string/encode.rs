@@ -1,0 +1,52 @@
+//! Base64, in the alphabet that URLs bear.
+
+use super::map;
+use crate::error::{Error, Result};
+use crate::graph::op::{Grad, Kernel, KernelCtx, Op};
+use crate::ops::shape;
+use base64::Engine;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
+
+pub(super) static OPS: &[Op] = &[
+    Op {
+        name: "EncodeBase64",
+        ins: &["input: string"],
+        outs: &["output: string"],
+        attrs: &["pad: bool = false"],
+        shape: shape::unchanged,
+        kernel: Kernel::Pure(encode),
+        grad: Grad::None("strings"),
+        rows: &["str[\"a\" \"\"] => str[\"YQ\" \"\"]", "pad=true; str \"a\" => str \"YQ==\""],
+    },
+    Op {
+        name: "DecodeBase64",
+        ins: &["input: string"],
+        outs: &["output: string"],
+        attrs: &[],
+        shape: shape::unchanged,
+        kernel: Kernel::Pure(decode),
+        grad: Grad::None("strings"),
+        rows: &["str[\"YQ==\" \"YQ\"] => str[\"a\" \"a\"]"],
+    },
+];
+
+fn engine(pad: bool) -> GeneralPurpose {
+    let config = GeneralPurposeConfig::new()
+        .with_encode_padding(pad)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true);
+    GeneralPurpose::new(&URL_SAFE, config)
+}
+
+fn encode(ctx: &mut KernelCtx) -> Result<()> {
+    let engine = engine(ctx.node().boolean("pad")?);
+    map(ctx, |s| Ok(Bytes::from(engine.encode(s))))
+}
+
+fn decode(ctx: &mut KernelCtx) -> Result<()> {
+    let engine = engine(true);
+    let bad = |e: base64::DecodeError| Error::invalid_argument(format!("Invalid character found in base64: {e}"));
+    map(ctx, |s| engine.decode(s).map(Bytes::from).map_err(bad))
+}
