@@ -114,7 +114,10 @@ fn print_v2(ctx: &mut KernelCtx) -> Result<()> {
         }
         // The logs of other libraries go there as well.
         "stderr" | "log(info)" | "log(warning)" | "log(error)" => put(&mut std::io::stderr())?,
-        other => bail!(InvalidArgument, "Unknown output stream: {other}, is not one of stdout, stderr, log(info), log(warning), log(error)"),
+        other => bail!(
+            InvalidArgument,
+            "Unknown output stream: {other}, is not one of stdout, stderr, log(info), log(warning), log(error)"
+        ),
     }
     Ok(())
 }

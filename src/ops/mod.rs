@@ -5,11 +5,13 @@ mod constant_value;
 mod control_flow;
 pub mod convert;
 mod io;
+mod logging;
 mod math;
 mod nn;
 pub mod random;
 pub(crate) mod shape;
 pub mod state;
+mod string;
 
 use crate::graph::Graph;
 use crate::graph::op::Op;
@@ -24,6 +26,7 @@ static FAMILIES: &[&[Op]] = &[
     math::arithmetic::OPS,
     math::compare::OPS,
     math::unary::OPS,
+    logging::OPS,
     nn::activation::OPS,
     nn::bias::OPS,
     nn::loss::OPS,
@@ -42,6 +45,14 @@ static FAMILIES: &[&[Op]] = &[
     state::ASSIGNMENTS,
     state::SCATTERS,
     state::GATHERS,
+    string::basic::OPS,
+    string::encode::OPS,
+    string::hash::OPS,
+    string::join::OPS,
+    string::number::OPS,
+    string::regex::OPS,
+    string::split::OPS,
+    string::unicode::OPS,
 ];
 
 /// Every op, by family.

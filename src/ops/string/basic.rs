@@ -7,7 +7,7 @@ use crate::ops::shape;
 use crate::tensor::Tensor;
 use bytes::Bytes;
 
-pub(super) static OPS: &[Op] = &[
+pub(in crate::ops) static OPS: &[Op] = &[
     Op {
         name: "StringLength",
         ins: &["input: string"],
@@ -66,7 +66,7 @@ pub(super) static OPS: &[Op] = &[
         shape: shape::scalar,
         kernel: Kernel::Pure(format),
         grad: Grad::None("strings"),
-        rows: &[],
+        rows: &["template='x=%s!'; i32[1 2 3] => str \"x=[1 2 3]!\""],
     },
 ];
 
@@ -126,8 +126,13 @@ fn substr(ctx: &mut KernelCtx) -> Result<()> {
     let mut out = Vec::with_capacity(count);
     for index in 0..count {
         let (string, at) = (&strings[source(index, &dims, input.dims())], source(index, &dims, pos.dims()));
-        let range = range_of(string, pos_values[at], len_values[at], by_byte)
-            .ok_or_else(|| Error::invalid_argument(format!("pos {} out of range for string b'{}' at index {index}", pos_values[at], string.escape_ascii())))?;
+        let range = range_of(string, pos_values[at], len_values[at], by_byte).ok_or_else(|| {
+            Error::invalid_argument(format!(
+                "pos {} out of range for string b'{}' at index {index}",
+                pos_values[at],
+                string.escape_ascii()
+            ))
+        })?;
         out.push(string.slice(range));
     }
     let output = Tensor::from_strings(&dims, out)?;

@@ -9,7 +9,7 @@ use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 
-pub(super) static OPS: &[Op] = &[
+pub(in crate::ops) static OPS: &[Op] = &[
     Op {
         name: "EncodeBase64",
         ins: &["input: string"],
@@ -32,21 +32,22 @@ pub(super) static OPS: &[Op] = &[
     },
 ];
 
-fn engine(pad: bool) -> GeneralPurpose {
+fn engine(pad: bool, decoding: DecodePaddingMode) -> GeneralPurpose {
     let config = GeneralPurposeConfig::new()
         .with_encode_padding(pad)
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_padding_mode(decoding)
         .with_decode_allow_trailing_bits(true);
     GeneralPurpose::new(&URL_SAFE, config)
 }
 
 fn encode(ctx: &mut KernelCtx) -> Result<()> {
-    let engine = engine(ctx.node().boolean("pad")?);
+    let engine = engine(ctx.node().boolean("pad")?, DecodePaddingMode::Indifferent);
     map(ctx, |s| Ok(Bytes::from(engine.encode(s))))
 }
 
 fn decode(ctx: &mut KernelCtx) -> Result<()> {
-    let engine = engine(true);
+    // Padding may be left out, but where it is there it must be whole.
+    let (padded, bare) = (engine(true, DecodePaddingMode::RequireCanonical), engine(true, DecodePaddingMode::RequireNone));
     let bad = |e: base64::DecodeError| Error::invalid_argument(format!("Invalid character found in base64: {e}"));
-    map(ctx, |s| engine.decode(s).map(Bytes::from).map_err(bad))
+    map(ctx, |s| if s.ends_with(b"=") { &padded } else { &bare }.decode(s).map(Bytes::from).map_err(bad))
 }

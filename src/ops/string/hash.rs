@@ -7,7 +7,7 @@ use crate::tensor::Tensor;
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher;
 
-pub(super) static OPS: &[Op] = &[
+pub(in crate::ops) static OPS: &[Op] = &[
     Op {
         name: "StringToHashBucket",
         ins: &["string_tensor: string"],

@@ -2,11 +2,10 @@
 
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
-use crate::ops::shape;
 use crate::tensor::{Shape, Tensor};
 use bytes::{Bytes, BytesMut};
 
-pub(super) static OPS: &[Op] = &[
+pub(in crate::ops) static OPS: &[Op] = &[
     Op {
         name: "StringJoin",
         ins: &["inputs: N * string"],
@@ -15,7 +14,7 @@ pub(super) static OPS: &[Op] = &[
         shape: join_shape,
         kernel: Kernel::Pure(join),
         grad: Grad::None("strings"),
-        rows: &["separator='-'; [str[\"a\" \"b\"], str \"c\"] => str[\"a-c\" \"b-c\"]"],
+        rows: &["separator='-'; (str[\"a\" \"b\"], str \"c\") => str[\"a-c\" \"b-c\"]"],
     },
     Op {
         name: "ReduceJoin",
@@ -25,7 +24,10 @@ pub(super) static OPS: &[Op] = &[
         shape: reduce_join_shape,
         kernel: Kernel::Pure(reduce_join),
         grad: Grad::None("strings"),
-        rows: &["str[[\"a\" \"b\"] [\"c\" \"d\"]], i32 0 => str[\"ac\" \"bd\"]", "separator='.'; str[[\"a\" \"b\"] [\"c\" \"d\"]], i32[1 0] => str \"a.b.c.d\""],
+        rows: &[
+            "str[[\"a\" \"b\"] [\"c\" \"d\"]], i32 0 => str[\"ac\" \"bd\"]",
+            "separator='.'; str[[\"a\" \"b\"] [\"c\" \"d\"]], i32[1 0] => str \"a.b.c.d\"",
+        ],
     },
     Op {
         name: "UnsortedSegmentJoin",
@@ -79,7 +81,7 @@ fn axes(indices: &[i64], rank: usize) -> Result<Vec<usize>> {
     for &index in indices {
         let axis = if index < 0 { index + rank as i64 } else { index };
         if !(0..rank as i64).contains(&axis) {
-            bail!(InvalidArgument, "Invalid reduction dimension {index} for input with {rank} dimension(s)");
+            bail!(OutOfRange, "Invalid reduction dimension {index} for input with {rank} dimension(s)");
         }
         if axes.contains(&(axis as usize)) {
             bail!(InvalidArgument, "Duplicate reduction dimension {index}");
@@ -96,7 +98,7 @@ fn reduce_join_shape(ctx: &mut InferCtx) -> Result<()> {
         return ctx.set(0, if keep { input.rank().map_or(Shape::unknown(), Shape::of_rank) } else { Shape::unknown() });
     };
     let axes = axes(&indices.to_i64s()?, sizes.len())?;
-    let reduced = |axis: usize| axes.contains(&axis) || indices.is_empty();
+    let reduced = |axis: usize| axes.contains(&axis);
     let mut dims = Vec::new();
     for (axis, &size) in sizes.iter().enumerate() {
         match (reduced(axis), keep) {
@@ -112,26 +114,28 @@ fn reduce_join(ctx: &mut KernelCtx) -> Result<()> {
     let (separator, keep) = (ctx.node().string("separator")?, ctx.node().boolean("keep_dims")?);
     let (input, indices) = (ctx.input(0)?, ctx.input(1)?);
     let (dims, strings) = (input.dims(), input.strings()?);
-    // No axes at all are all axes, from the last.
-    let axes = if indices.is_empty() { (0..dims.len()).rev().collect() } else { axes(&indices.to_i64s()?, dims.len())? };
+    let axes = axes(&indices.to_i64s()?, dims.len())?;
     let stride = |axis: usize| dims[axis + 1..].iter().product::<usize>();
     let kept: Vec<usize> = (0..dims.len()).filter(|a| !axes.contains(a)).collect();
     let offsets = |order: &[usize]| {
         let mut all = vec![0usize];
         for &axis in order {
-            all = all.iter().flat_map(|&base| (0..dims[axis]).map(move |i| (base, i))).map(|(base, i)| base + i * stride(axis)).collect();
+            all = all
+                .iter()
+                .flat_map(|&base| (0..dims[axis]).map(move |i| (base, i)))
+                .map(|(base, i)| base + i * stride(axis))
+                .collect();
         }
         all
     };
-    let inner = offsets(&axes);
+    // The first axis is joined first, so it varies fastest.
+    let inner = offsets(&axes.iter().rev().copied().collect::<Vec<usize>>());
     let out: Vec<Bytes> = offsets(&kept)
         .iter()
         .map(|base| Bytes::from(inner.iter().map(|o| &strings[base + o][..]).collect::<Vec<&[u8]>>().join(separator.as_bytes())))
         .collect();
-    let out_dims: Vec<usize> = (0..dims.len())
-        .filter(|a| keep || kept.contains(a))
-        .map(|a| if kept.contains(&a) { dims[a] } else { 1 })
-        .collect();
+    let out_dims: Vec<usize> =
+        (0..dims.len()).filter(|a| keep || kept.contains(a)).map(|a| if kept.contains(&a) { dims[a] } else { 1 }).collect();
     let output = Tensor::from_strings(&out_dims, out)?;
     ctx.set(0, output)
 }

@@ -1,25 +1,22 @@
 //! Strings: joining, splitting, slicing, case, numbers, hashes, regular expressions, base64, Unicode.
 
-mod basic;
-mod encode;
-mod hash;
-mod join;
-mod number;
+pub(super) mod basic;
+pub(super) mod encode;
+pub(super) mod hash;
+pub(super) mod join;
+pub(super) mod number;
 mod printf;
-mod regex;
-mod split;
+pub(super) mod regex;
+pub(super) mod split;
 pub(super) mod summary;
-mod unicode;
+pub(super) mod unicode;
 
 use crate::error::Result;
-use crate::graph::op::{KernelCtx, Op};
+use crate::graph::op::KernelCtx;
 use crate::tensor::Tensor;
 use bytes::Bytes;
 
 pub(super) use hash::hash64;
-
-/// The families within, for the registry.
-pub(super) static FAMILIES: &[&[Op]] = &[basic::OPS, encode::OPS, hash::OPS, join::OPS, number::OPS, regex::OPS, split::OPS, unicode::OPS];
 
 /// Sets output 0 to the strings of input 0, each changed.
 fn map(ctx: &mut KernelCtx, change: impl Fn(&Bytes) -> Result<Bytes>) -> Result<()> {

@@ -8,7 +8,7 @@ use crate::tensor::{DType, Tensor, dispatch};
 use bytes::Bytes;
 use num_complex::Complex;
 
-pub(super) static OPS: &[Op] = &[
+pub(in crate::ops) static OPS: &[Op] = &[
     Op {
         name: "AsString",
         ins: &["input: T"],
@@ -92,24 +92,49 @@ fn as_string(ctx: &mut KernelCtx) -> Result<()> {
 fn to_number(ctx: &mut KernelCtx) -> Result<()> {
     let dtype = ctx.node().dtype("out_type")?;
     let input = ctx.input(0)?;
-    fn parse<T: std::str::FromStr>(string: &Bytes, dtype: DType) -> Result<T> {
-        let text = std::str::from_utf8(string).unwrap_or_default().trim_matches([' ', '\t', '\n', '\r']);
-        let text = text.strip_prefix('+').filter(|t| !t.starts_with(['+', '-'])).unwrap_or(text);
-        text.parse().map_err(|_| {
-            Error::invalid_argument(format!("StringToNumberOp could not correctly convert string: {} to {dtype}", String::from_utf8_lossy(string)))
-        })
-    }
+    let bad = |string: &Bytes| {
+        Error::invalid_argument(format!(
+            "StringToNumberOp could not correctly convert string: {} to {dtype}",
+            String::from_utf8_lossy(string)
+        ))
+    };
     let strings = input.strings()?;
     macro_rules! convert {
-        ($type:ty) => {
-            Tensor::new(input.dims(), strings.iter().map(|s| parse::<$type>(s, dtype)).collect::<Result<Vec<_>>>()?)?
+        ($type:ty, $parse:expr) => {
+            Tensor::new(
+                input.dims(),
+                strings.iter().map(|s| $parse(trim(s)).ok_or_else(|| bad(s))).collect::<Result<Vec<$type>>>()?,
+            )?
         };
     }
     let output = match dtype {
-        DType::Float => convert!(f32),
-        DType::Double => convert!(f64),
-        DType::Int32 => convert!(i32),
-        _ => convert!(i64),
+        DType::Float => convert!(f32, |t: &str| if is_hex(t) { parse_float(t).map(|v| v as f32) } else { t.parse().ok() }),
+        DType::Double => convert!(f64, parse_float),
+        DType::Int32 => convert!(i32, |t: &str| unsigned_plus(t).parse().ok()),
+        _ => convert!(i64, |t: &str| unsigned_plus(t).parse().ok()),
     };
     ctx.set(0, output)
+}
+
+fn trim(string: &Bytes) -> &str {
+    std::str::from_utf8(string).unwrap_or_default().trim_matches([' ', '\t', '\n', '\r'])
+}
+
+/// Without the one sign that Rust's integers refuse.
+fn unsigned_plus(text: &str) -> &str {
+    text.strip_prefix('+').filter(|t| !t.starts_with(['+', '-'])).unwrap_or(text)
+}
+
+fn is_hex(text: &str) -> bool {
+    let digits = text.trim_start_matches(['+', '-']);
+    digits.starts_with("0x") || digits.starts_with("0X")
+}
+
+/// A decimal number, `inf`, `nan`, or a hexadecimal integer.
+fn parse_float(text: &str) -> Option<f64> {
+    if !is_hex(text) {
+        return text.parse().ok();
+    }
+    let magnitude = u64::from_str_radix(text.trim_start_matches(['+', '-']).get(2..)?, 16).ok()? as f64;
+    Some(if text.starts_with('-') { -magnitude } else { magnitude })
 }

@@ -8,7 +8,7 @@ use crate::tensor::Tensor;
 use bytes::Bytes;
 use regex::bytes::{Captures, Regex};
 
-pub(super) static OPS: &[Op] = &[
+pub(in crate::ops) static OPS: &[Op] = &[
     Op {
         name: "RegexFullMatch",
         ins: &["input: string", "pattern: string"],
@@ -96,7 +96,8 @@ fn prepare_replace(ctx: &PrepareCtx) -> Result<Prepared> {
 /// Replaces the first match or all; in `rewrite`, `\0` to `\9` stand for groups and `\\` for a backslash. A rewrite that
 /// names a group which isn't there changes nothing, as in RE2.
 fn replace(text: &Bytes, pattern: &Regex, rewrite: &str, all: bool) -> Bytes {
-    let groups = rewrite.as_bytes().windows(2).filter(|w| w[0] == b'\\' && w[1].is_ascii_digit()).map(|w| usize::from(w[1] - b'0')).max();
+    let groups =
+        rewrite.as_bytes().windows(2).filter(|w| w[0] == b'\\' && w[1].is_ascii_digit()).map(|w| usize::from(w[1] - b'0')).max();
     if groups.is_some_and(|g| g >= pattern.captures_len()) {
         return text.clone();
     }

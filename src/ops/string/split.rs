@@ -5,7 +5,7 @@ use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
 use crate::tensor::{DType, Shape, Tensor};
 use bytes::Bytes;
 
-pub(super) static OPS: &[Op] = &[
+pub(in crate::ops) static OPS: &[Op] = &[
     Op {
         name: "StringSplit",
         ins: &["input: string", "delimiter: string"],
@@ -77,7 +77,9 @@ fn vector_and_separator(ctx: &KernelCtx) -> Result<(Vec<Bytes>, Bytes)> {
     if input.rank() != 1 {
         bail!(InvalidArgument, "input must be a vector, got shape: {:?}", input.dims());
     }
-    let [separator] = separator.strings()? else { bail!(InvalidArgument, "delimiter must be a scalar, got shape: {:?}", separator.dims()) };
+    let [separator] = separator.strings()? else {
+        bail!(InvalidArgument, "delimiter must be a scalar, got shape: {:?}", separator.dims())
+    };
     Ok((input.strings()?.to_vec(), separator.clone()))
 }
 
@@ -120,7 +122,8 @@ fn at(string: &Bytes, separator: &[u8], most: usize) -> Vec<Bytes> {
 fn at_space(string: &Bytes, most: usize) -> Vec<Bytes> {
     let (mut pieces, mut rest) = (Vec::new(), string.trim_ascii_start());
     while !rest.is_empty() {
-        let end = if pieces.len() < most { rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len()) } else { rest.len() };
+        let end =
+            if pieces.len() < most { rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len()) } else { rest.len() };
         pieces.push(string.slice_ref(&rest[..end]));
         rest = rest[end..].trim_ascii_start();
     }

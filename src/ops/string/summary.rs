@@ -104,7 +104,8 @@ fn edges(tensor: &Tensor, axis: usize, start: usize, edge: usize, out: &mut Stri
     }
     let size = tensor.dims()[axis];
     let step: usize = tensor.dims()[axis + 1..].iter().product();
-    let separator = if axis + 1 == tensor.rank() { " ".to_string() } else { "\n".repeat(tensor.rank() - axis - 1) + &" ".repeat(axis + 1) };
+    let separator =
+        if axis + 1 == tensor.rank() { " ".to_string() } else { "\n".repeat(tensor.rank() - axis - 1) + &" ".repeat(axis + 1) };
     out.push('[');
     let cut = size > 2 * edge;
     for i in 0..size {

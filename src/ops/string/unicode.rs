@@ -6,7 +6,7 @@ use crate::ops::shape;
 use crate::tensor::{DType, Shape, Tensor};
 use bytes::Bytes;
 
-pub(super) static OPS: &[Op] = &[
+pub(in crate::ops) static OPS: &[Op] = &[
     Op {
         name: "UnicodeDecode",
         ins: &["input: string"],
@@ -83,11 +83,13 @@ fn code_points(text: &[u8], encoding: &str) -> Result<Decoded> {
         "UTF-8" | "UTF8" => utf8(text),
         "UTF-16-BE" | "UTF-16BE" | "UTF-16" => utf16(text, u16::from_be_bytes),
         "UTF-16-LE" | "UTF-16LE" => utf16(text, u16::from_le_bytes),
-        "UTF-32-BE" | "UTF-32BE" | "UTF-32" => by_width(4, &|c| c.try_into().ok().map(u32::from_be_bytes).filter(|&p| char::from_u32(p).is_some())),
+        "UTF-32-BE" | "UTF-32BE" | "UTF-32" => {
+            by_width(4, &|c| c.try_into().ok().map(u32::from_be_bytes).filter(|&p| char::from_u32(p).is_some()))
+        }
         "US-ASCII" | "ASCII" => by_width(1, &|c| Some(u32::from(c[0])).filter(|&p| p < 128)),
         "ISO-8859-1" | "LATIN1" | "LATIN-1" => by_width(1, &|c| Some(u32::from(c[0]))),
         _ => {
-            let Some(encoding) = encoding_rs::Encoding::for_label(encoding.as_bytes()) else {
+            let Some(encoding) = encoding_rs::Encoding::for_label(encoding.replace('_', "-").as_bytes()) else {
                 bail!(InvalidArgument, "Could not create converter for input encoding: {encoding}")
             };
             let (decoded, _) = encoding.decode_without_bom_handling(text);
@@ -151,7 +153,8 @@ impl Errors {
         Ok(Errors {
             strict: mode == "strict",
             replacement: if mode == "ignore" { None } else { Some(valid) },
-            replace_control: node.attrs.contains_key("replace_control_characters") && node.boolean("replace_control_characters")?,
+            replace_control: node.attrs.contains_key("replace_control_characters")
+                && node.boolean("replace_control_characters")?,
         })
     }
 
@@ -238,7 +241,11 @@ fn encode(ctx: &mut KernelCtx) -> Result<()> {
         bail!(InvalidArgument, "First value in input_splits must be zero, got {}", splits[0]);
     }
     if splits[splits.len() - 1] != values.len() as i64 {
-        bail!(InvalidArgument, "Last value in input_splits must be equal to the number of input_values, got {}", splits[splits.len() - 1]);
+        bail!(
+            InvalidArgument,
+            "Last value in input_splits must be equal to the number of input_values, got {}",
+            splits[splits.len() - 1]
+        );
     }
     let mut out = Vec::with_capacity(splits.len() - 1);
     for pair in splits.windows(2) {
