@@ -2,6 +2,9 @@
 
 pub(super) mod activation;
 pub(super) mod bias;
+pub(super) mod conv;
 pub(super) mod loss;
+pub(super) mod pool;
 pub(super) mod softmax;
 mod wide;
+mod window;
