@@ -21,7 +21,6 @@ mod distribution;
 mod element;
 mod fill;
 mod gamma;
-mod gamma_grad;
 mod guarded;
 mod index_shuffle;
 mod multinomial;
@@ -41,7 +40,6 @@ pub use distribution::{Distribution, Normal, TruncatedNormal, Uniform, UniformFu
 pub use element::{CountOutput, RandomFloat, RandomInt};
 pub use fill::fill;
 pub use gamma::gamma;
-pub use gamma_grad::gamma_sample_derivative;
 pub use guarded::GuardedPhiloxRandom;
 pub(crate) use guarded::random_u64;
 pub use index_shuffle::index_shuffle;

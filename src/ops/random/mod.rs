@@ -15,9 +15,10 @@ mod stateless_parameters;
 pub use build::{Candidates, FixedUnigram, RandomOptions};
 
 use crate::compute::pool::Pool;
-use crate::error::{Error, Result, bail};
+use crate::error::{Result, bail};
 use crate::graph::op::{InferCtx, KernelCtx, Op, PrepareCtx};
-use crate::ops::shape::broadcast_shapes;
+use crate::ops::math::broadcast::Broadcast;
+use crate::ops::math::number::Real;
 use crate::random::{
     Distribution, GuardedPhiloxRandom, Normal, PhiloxRandom, TruncatedNormal, Uniform, UniformFullInt, UniformInt, fill,
 };
@@ -164,42 +165,18 @@ fn threads() -> usize {
 }
 
 /// The dimensions to which tensors broadcast.
-fn broadcast_dims(tensors: &[&Tensor]) -> Result<Dims> {
-    let mut shape = Shape::scalar();
-    for tensor in tensors {
-        shape = broadcast_shapes(&shape, &tensor.shape())?;
-    }
-    shape.to_dims().ok_or_else(|| Error::internal("the shapes of values are known"))
+fn broadcast_dims<const N: usize>(tensors: [&Tensor; N]) -> Result<Dims> {
+    Ok(Broadcast::new(tensors.map(|tensor| tensor.dims()))?.dims)
 }
 
 /// A tensor's values repeated to dimensions to which it broadcasts.
-fn broadcast_values<T: Element>(tensor: &Tensor, dims: &[usize]) -> Result<Vec<T>> {
+fn broadcast_values<T: Element>(tensor: &Tensor, dims: &[usize]) -> Result<Tensor> {
     let values = tensor.as_slice::<T>()?;
-    let mut strides = vec![0; dims.len()];
-    let mut stride = 1;
-    for (size, place) in tensor.dims().iter().rev().zip(strides.iter_mut().rev()) {
-        *place = if *size == 1 { 0 } else { stride };
-        stride *= size;
-    }
-    let count = dims.iter().product();
-    let mut out = Vec::new();
-    if out.try_reserve_exact(count).is_err() {
-        bail!(ResourceExhausted, "OOM when allocating a tensor of shape {dims:?}");
-    }
-    let mut index = vec![0; dims.len()];
-    let mut at = 0;
-    for _ in 0..count {
-        out.push(values[at]);
-        for axis in (0..dims.len()).rev() {
-            index[axis] += 1;
-            at += strides[axis];
-            if index[axis] < dims[axis] {
-                break;
-            }
-            at -= strides[axis] * dims[axis];
-            index[axis] = 0;
-        }
-    }
+    let mut out = Tensor::uninit(tensor.dtype(), dims)?;
+    Broadcast::new([tensor.dims(), dims])?.fill(out.as_mut_slice::<T>()?, 1, |run, out| match run.part(0, values) {
+        [value] => out.fill(*value),
+        part => out.copy_from_slice(part),
+    });
     Ok(out)
 }
 
@@ -208,7 +185,7 @@ fn doubles(tensor: &Tensor) -> Result<Vec<f64>> {
     Ok(match tensor.dtype() {
         DType::Int32 => tensor.as_slice::<i32>()?.iter().map(|&v| f64::from(v)).collect(),
         DType::Int64 => tensor.as_slice::<i64>()?.iter().map(|&v| v as f64).collect(),
-        dtype => dispatch!(dtype, floats, T => tensor.as_slice::<T>()?.iter().map(|&v| f64::from(v)).collect()),
+        dtype => dispatch!(dtype, floats, T => tensor.as_slice::<T>()?.iter().map(|&v| Real::to_f64(v)).collect()),
     })
 }
 

@@ -3,10 +3,11 @@
 use super::{dispatch_counts, dispatch_floats, doubles, generator, inferred_shape, shape_input, threads};
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op, PrepareCtx, Prepared};
+use crate::ops::math::elementwise::{binary, pairs};
+use crate::ops::math::number::{Number, Real};
+use crate::ops::math::special::gamma_sample_derivative;
 use crate::ops::shape;
-use crate::random::{
-    GuardedPhiloxRandom, TruncatedNormalBounds, gamma, gamma_sample_derivative, parameterized_truncated_normal, poisson,
-};
+use crate::random::{GuardedPhiloxRandom, TruncatedNormalBounds, gamma, parameterized_truncated_normal, poisson};
 use crate::tensor::{Tensor, element_count};
 
 /// The samples of a batch where all batches have the same parameters.
@@ -148,17 +149,12 @@ fn prepare_gamma(ctx: &PrepareCtx) -> Result<Prepared> {
 }
 
 fn gamma_grad(ctx: &mut KernelCtx) -> Result<()> {
-    let (alpha, sample) = (ctx.input(0)?, ctx.input(1)?);
-    let dims = super::broadcast_dims(&[alpha, sample])?;
-    let dtype = alpha.dtype();
-    let out = dispatch_floats!(dtype, T => {
-        let alphas = super::broadcast_values::<T>(alpha, &dims)?;
-        let samples = super::broadcast_values::<T>(sample, &dims)?;
-        let derivative = |(&alpha, &sample): (&T, &T)| gamma_sample_derivative(f64::from(alpha), f64::from(sample));
-        let values = alphas.iter().zip(&samples).map(derivative).map(<T as crate::random::RandomFloat>::from_f64);
-        Tensor::new(&dims, values.collect::<Vec<T>>())?
-    });
-    ctx.set(0, out)
+    let dtype = ctx.input(0)?.dtype();
+    dispatch_floats!(dtype, T => binary::<T, T>(ctx, 400, |alpha, sample, out| {
+        pairs(alpha, sample, out, |alpha, sample| {
+            Number::from_f64(gamma_sample_derivative(Real::to_f64(alpha), Real::to_f64(sample)))
+        });
+    }))
 }
 
 fn prepare_poisson(ctx: &PrepareCtx) -> Result<Prepared> {

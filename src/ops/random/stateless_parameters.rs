@@ -141,16 +141,16 @@ pub(super) fn draw_binomial(
     stream: impl FnOnce(usize, usize) -> Result<PhiloxRandom>,
 ) -> Result<Tensor> {
     let (counts, probs) = (ctx.input(counts)?, ctx.input(counts + 1)?);
-    let batch = broadcast_dims(&[counts, probs])?;
+    let batch = broadcast_dims([counts, probs])?;
     let dims = dims_ending_with(ctx, shape, &batch)?;
     let dtype = ctx.node().dtype("dtype")?;
     let mut out = Tensor::uninit(dtype, &dims)?;
     let batches = batch.iter().product();
     let rng = stream(batches, out.len().checked_div(batches).unwrap_or(0))?;
     dispatch_floats!(counts.dtype(), P => {
-        let counts = broadcast_values::<P>(counts, &batch)?;
-        let probs = broadcast_values::<P>(probs, &batch)?;
-        dispatch_counts!(dtype, T => binomial(rng, &counts, &probs, out.as_mut_slice::<T>()?));
+        let (counts, probs) = (broadcast_values::<P>(counts, &batch)?, broadcast_values::<P>(probs, &batch)?);
+        let (counts, probs) = (counts.as_slice::<P>()?, probs.as_slice::<P>()?);
+        dispatch_counts!(dtype, T => binomial(rng, counts, probs, out.as_mut_slice::<T>()?));
     });
     Ok(out)
 }
@@ -158,12 +158,13 @@ pub(super) fn draw_binomial(
 fn stateless_truncated(ctx: &mut KernelCtx) -> Result<()> {
     let rng = seed_input(ctx, 1)?;
     let parameters = [ctx.input(2)?, ctx.input(3)?, ctx.input(4)?, ctx.input(5)?];
-    let batch = broadcast_dims(&parameters)?;
+    let batch = broadcast_dims(parameters)?;
     let dims = dims_ending_with(ctx, 0, &batch)?;
     let dtype = parameters[0].dtype();
     let out = dispatch_floats!(dtype, T => {
         let mut out = Tensor::uninit(dtype, &dims)?;
-        let values: Vec<Vec<T>> = parameters.iter().map(|p| broadcast_values(p, &batch)).collect::<Result<_>>()?;
+        let values: Vec<Tensor> = parameters.iter().map(|p| broadcast_values::<T>(p, &batch)).collect::<Result<_>>()?;
+        let values: Vec<&[T]> = values.iter().map(|v| v.as_slice()).collect::<Result<_>>()?;
         let bounds = |batch: usize| TruncatedNormalBounds {
             mean: values[0][batch],
             stddev: values[1][batch],

@@ -137,6 +137,20 @@ pub(crate) fn igamma_grad_a(a: f64, x: f64) -> f64 {
     incomplete_gamma(a, x).0.slope
 }
 
+/// The derivative by `a` of a sample `x` of the gamma distribution with that parameter, at a fixed probability: minus the
+/// derivative of [`igamma`] over the density. Where the density is too small for a float, it is 0.
+pub(crate) fn gamma_sample_derivative(a: f64, x: f64) -> f64 {
+    if a.is_nan() || x.is_nan() || a <= 0.0 || x < 0.0 {
+        return if x == 0.0 { 0.0 } else { f64::NAN };
+    }
+    let log_factor = a * x.ln() - x - lgamma(a);
+    if x == 0.0 || log_factor.is_nan() || log_factor < -f64::MAX.ln() {
+        return 0.0;
+    }
+    let scaled = |part: Dual| x * ((x.ln() - digamma(a)) * part.value + part.slope);
+    if x > 1.0 && x > a { scaled(upper_fraction(a, x)) } else { -scaled(lower_series(a, x)) }
+}
+
 /// The regularized incomplete beta function.
 pub(crate) fn betainc(a: f64, b: f64, x: f64) -> f64 {
     if a.is_nan() || b.is_nan() || a <= 0.0 || b <= 0.0 || !(0.0..=1.0).contains(&x) {
