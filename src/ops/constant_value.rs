@@ -24,7 +24,7 @@ impl Graph {
                 };
                 self.evaluate_node(output.op, vec![dims, value])?.pop()
             }
-            "Pack" | "Unpack" if self.int_attr(output.op, "axis") != Some(0) => None,
+            "Pack" | "Unpack" if self.int_attr(output.op, "axis").ok() != Some(0) => None,
             "Range" | "Cast" | "Concat" | "ConcatV2" | "Pack" | "Unpack" | "Split" | "Equal" | "NotEqual" | "StopGradient"
             | "CheckNumericsV2" | "DebugIdentityV2" | "Identity" => {
                 let inputs: Option<Vec<Tensor>> =
@@ -82,7 +82,7 @@ impl Graph {
     fn sliced_shape(&self, op: Operation, inputs: &[Output]) -> Option<Shape> {
         let first = |i: usize| self.constant_value(*inputs.get(i)?)?.to_i64s().ok()?.first().copied();
         let (begin, end, stride) = (first(1)?, first(2)?, first(3)?);
-        let mask = |name: &str| self.int_attr(op, name);
+        let mask = |name: &str| self.int_attr(op, name).ok();
         for name in ["ellipsis_mask", "new_axis_mask", "shrink_axis_mask"] {
             if mask(name)? != 0 {
                 return None;
@@ -106,10 +106,6 @@ impl Graph {
             _ => Tensor::scalar(shape.rank()? as i64),
         };
         super::convert::cast_value(&value, self.dtype(output).ok()?).ok()
-    }
-
-    fn int_attr(&self, op: Operation, name: &str) -> Option<i64> {
-        attr::int(&self.get_attr(op, name).ok()?).ok()
     }
 }
 

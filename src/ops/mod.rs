@@ -1,5 +1,6 @@
 //! The ops: one record each, one file a family. The lists below are the only registry.
 
+pub(crate) mod array;
 mod constant;
 mod constant_value;
 mod control_flow;
@@ -12,6 +13,9 @@ pub mod random;
 pub(crate) mod shape;
 pub mod state;
 mod string;
+
+pub use array::{Idx, PadMode, StridedSliceMasks, densify};
+pub use convert::Arg;
 
 use crate::graph::Graph;
 use crate::graph::op::Op;
@@ -61,7 +65,7 @@ static FAMILIES: &[&[Op]] = &[
 
 /// Every op, by family.
 pub fn all() -> impl Iterator<Item = &'static Op> {
-    FAMILIES.iter().flat_map(|family| family.iter())
+    FAMILIES.iter().chain(array::FAMILIES).flat_map(|family| family.iter())
 }
 
 /// The record of an op type.

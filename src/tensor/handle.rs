@@ -1,6 +1,7 @@
 //! Elements that aren't plain bytes: resources and variants.
 
 use super::DType;
+use crate::error::{Result, bail};
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
@@ -34,6 +35,14 @@ impl ResourceHandle {
 pub trait Variant: Any + Send + Sync + fmt::Debug {
     /// TensorFlow's type name: `tensorflow::TensorList`.
     fn type_name(&self) -> &'static str;
+
+    /// What `ZerosLike` gives for the value.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a kind of value that has no zeros.
+    fn zeros_like(&self) -> Result<Arc<dyn Variant>> {
+        bail!(InvalidArgument, "No unary variant unary_op function found for op ZEROS_LIKE and type {}", self.type_name())
+    }
 }
 
 /// One element of a `resource` or `variant` tensor.

@@ -1,0 +1,84 @@
+//! Ops that make, join, cut, move and look up elements, and TensorFlow's `array_ops`.
+
+mod concat;
+mod fill;
+mod gather;
+mod identity;
+mod indexed_slices;
+mod items;
+mod pad;
+mod scatter;
+mod shaping;
+mod slice;
+mod split;
+mod strided;
+mod tile;
+mod transpose;
+mod unique;
+
+pub(crate) use concat::resolve_axis;
+pub use indexed_slices::densify;
+pub use pad::PadMode;
+pub use strided::{Idx, StridedSliceMasks};
+
+use crate::error::Result;
+use crate::graph::op::Op;
+use crate::graph::{Graph, Operation, Output, attr};
+use crate::ops::convert::Arg;
+use crate::tensor::{DType, Tensor};
+
+/// The records, by topic.
+pub(super) static FAMILIES: &[&[Op]] = &[
+    concat::OPS,
+    fill::OPS,
+    gather::OPS,
+    identity::OPS,
+    pad::OPS,
+    scatter::OPS,
+    shaping::OPS,
+    slice::OPS,
+    split::OPS,
+    strided::OPS,
+    tile::OPS,
+    transpose::OPS,
+    unique::OPS,
+];
+
+impl Graph {
+    /// An integer attribute of a node.
+    pub(crate) fn int_attr(&self, op: Operation, name: &str) -> Result<i64> {
+        attr::int(&self.get_attr(op, name)?)
+    }
+
+    /// A string attribute of a node.
+    pub(crate) fn string_attr(&self, op: Operation, name: &str) -> Result<String> {
+        Ok(attr::string(&self.get_attr(op, name)?)?.to_string())
+    }
+}
+
+/// `tf.reduce_sum` over all dimensions.
+fn sum_all(g: &Graph, input: Output) -> Result<Output> {
+    let axes = match g.shape(input)?.rank() {
+        Some(rank) => g.constant((0..rank as i32).collect::<Vec<_>>())?,
+        None => {
+            let rank = g.rank(input)?;
+            g.call("Range").default_name("range").arg(0i32).arg(rank).arg(1i32).output()?
+        }
+    };
+    g.op("Sum").input(input).input(axes).attr("keep_dims", false).output()
+}
+
+/// `tf.cast`: nothing where the dtype is right already.
+fn cast(g: &Graph, input: Output, dtype: DType) -> Result<Output> {
+    if g.dtype(input)? == dtype { Ok(input) } else { g.op("Cast").input(input).attr("DstT", dtype).output() }
+}
+
+/// `tf.range` over integers of one dtype.
+fn range(g: &Graph, start: impl Into<Arg>, limit: impl Into<Arg>, delta: impl Into<Arg>) -> Result<Output> {
+    g.call("Range").default_name("range").arg(start).arg(limit).arg(delta).output()
+}
+
+/// A scalar of an integer dtype.
+fn scalar_of(dtype: DType, value: i64) -> Result<Tensor> {
+    crate::ops::convert::cast_value(&Tensor::scalar(value), dtype)
+}
