@@ -10,5 +10,6 @@
 pub mod gemm;
 pub mod lanes;
 pub mod level;
+pub mod math;
 pub mod pool;
 pub mod scratch;

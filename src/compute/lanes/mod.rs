@@ -18,6 +18,8 @@ use super::scratch::Plain;
 pub trait Real: num_traits::Float + Plain + std::ops::AddAssign + Send + Sync + Default + std::fmt::Debug + 'static {
     /// The integer of the same size.
     type Int: Copy;
+    /// One.
+    const INT_ONE: Self::Int;
     /// The sign bit.
     const SIGN: Self::Int;
     /// All bits but the sign bit.
@@ -189,6 +191,7 @@ macro_rules! real {
     ($float:ty, $int:ty) => {
         impl Real for $float {
             type Int = $int;
+            const INT_ONE: $int = 1;
             const SIGN: $int = <$int>::MIN;
             const MAGNITUDE: $int = <$int>::MAX;
 
