@@ -43,6 +43,14 @@ pub trait Variant: Any + Send + Sync + fmt::Debug {
     fn zeros_like(&self) -> Result<Arc<dyn Variant>> {
         bail!(InvalidArgument, "No unary variant unary_op function found for op ZEROS_LIKE and type {}", self.type_name())
     }
+
+    /// The sum of this value and another one, as `AddN` computes it.
+    ///
+    /// # Errors
+    /// `Unimplemented` for values of a kind that can't be added, `InvalidArgument` for two that don't fit.
+    fn plus(&self, _other: &dyn Variant) -> Result<Arc<dyn Variant>> {
+        bail!(Unimplemented, "values of type {} can't be added", self.type_name())
+    }
 }
 
 /// One element of a `resource` or `variant` tensor.
