@@ -3,7 +3,7 @@
 use super::elementwise::{each, unary};
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op, Value};
-use crate::tensor::{DType, Element, dispatch};
+use crate::tensor::{DType, Element, Tensor, dispatch};
 use half::{bf16, f16};
 use num_complex::Complex;
 
@@ -192,6 +192,22 @@ targets! {
     bf16, s: bf16::from_f32(s.to_f32());
     Complex<f32>, s: Complex::new(s.to_f32(), s.imaginary() as f32);
     Complex<f64>, s: Complex::new(s.to_f64(), s.imaginary());
+}
+
+/// A tensor of numbers cast to another type of numbers, as the op does it.
+///
+/// # Errors
+/// `Unimplemented` for strings and handles.
+pub(crate) fn cast_tensor(x: &Tensor, dtype: DType) -> Result<Tensor> {
+    if x.dtype() == dtype {
+        return Ok(x.clone());
+    }
+    let mut out = Tensor::uninit(dtype, x.dims())?;
+    dispatch!(x.dtype(), plain, S => {
+        let source = x.as_slice::<S>()?;
+        dispatch!(dtype, plain, D => each(source, out.as_mut_slice::<D>()?, |v| <D as Target>::of(v)));
+    });
+    Ok(out)
 }
 
 fn cast(ctx: &mut KernelCtx) -> Result<()> {

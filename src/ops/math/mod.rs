@@ -1,11 +1,16 @@
 //! Mathematics: element-wise functions, reductions, products, scans, segments, counting.
 
+pub(super) mod argmax;
 pub(super) mod arithmetic;
+pub(crate) mod axes;
 pub(crate) mod broadcast;
-pub(super) mod cast;
+pub(crate) mod cast;
 pub(super) mod compare;
 pub(crate) mod elementwise;
+pub(crate) mod matmul;
 pub(crate) mod number;
+pub(super) mod reduce;
+pub(super) mod scan;
 pub(crate) mod select;
 pub(crate) mod special;
 pub(super) mod unary;
