@@ -4,6 +4,7 @@ pub(super) mod activation;
 pub(super) mod bias;
 pub(super) mod conv;
 pub(super) mod loss;
+pub(super) mod norm;
 pub(super) mod pool;
 pub(super) mod softmax;
 mod wide;
