@@ -494,7 +494,7 @@ impl Scheduler<'_> {
                 match op.kernel {
                     Kernel::Pure(run) | Kernel::Stateful(run) => Run::Fn(run),
                     Kernel::PurePrepared(p) | Kernel::StatefulPrepared(p) => Run::Prepared(prepare(p)?),
-                    Kernel::Missing(why) => bail!(Unimplemented, "op {} can't be run: {why}", op.name),
+                    Kernel::Missing(why) => bail!(InvalidArgument, "op {} can't be run: {why}", op.name),
                     Kernel::Control(control) => match control {
                         Control::Merge => Run::Merge,
                         Control::Exit => Run::Exit(0),
