@@ -37,19 +37,6 @@ static FAMILIES: &[&[Op]] = &[
     math::select::OPS,
     math::unary::OPS,
     logging::OPS,
-    nn::activation::OPS,
-    nn::bias::OPS,
-    nn::conv::DEPTHWISE_OPS,
-    nn::conv::OPS,
-    nn::ctc::OPS,
-    nn::dilation::OPS,
-    nn::fractional::OPS,
-    nn::loss::OPS,
-    nn::norm::FUSED_OPS,
-    nn::norm::GLOBAL_OPS,
-    nn::norm::LOCAL_OPS,
-    nn::pool::OPS,
-    nn::softmax::OPS,
     random::INDEPENDENT,
     random::PARAMETERS,
     random::CATEGORIES,
@@ -64,7 +51,6 @@ static FAMILIES: &[&[Op]] = &[
     state::REFERENCES,
     state::RESOURCES,
     state::SCATTERS,
-    state::GATHERS,
     string::basic::OPS,
     string::encode::OPS,
     string::hash::OPS,
@@ -77,7 +63,7 @@ static FAMILIES: &[&[Op]] = &[
 
 /// Every op, by family.
 pub fn all() -> impl Iterator<Item = &'static Op> {
-    FAMILIES.iter().chain(array::FAMILIES).flat_map(|family| family.iter())
+    FAMILIES.iter().chain(array::FAMILIES).chain(nn::FAMILIES).flat_map(|family| family.iter())
 }
 
 /// The record of an op type.

@@ -1,14 +1,33 @@
 //! Neural-network ops: activations, losses, convolutions, pooling, normalization, CTC.
 
-pub(super) mod activation;
-pub(super) mod bias;
-pub(super) mod conv;
-pub(super) mod ctc;
-pub(super) mod dilation;
-pub(super) mod fractional;
-pub(super) mod loss;
-pub(super) mod norm;
-pub(super) mod pool;
-pub(super) mod softmax;
+mod activation;
+mod bias;
+mod conv;
+mod ctc;
+mod dilation;
+mod fractional;
+mod loss;
+mod norm;
+mod pool;
+mod softmax;
 mod wide;
 mod window;
+
+use crate::graph::op::Op;
+
+/// The lists of records, by topic.
+pub(super) static FAMILIES: &[&[Op]] = &[
+    activation::OPS,
+    bias::OPS,
+    conv::DEPTHWISE_OPS,
+    conv::OPS,
+    ctc::OPS,
+    dilation::OPS,
+    fractional::OPS,
+    loss::OPS,
+    norm::FUSED_OPS,
+    norm::GLOBAL_OPS,
+    norm::LOCAL_OPS,
+    pool::OPS,
+    softmax::OPS,
+];
