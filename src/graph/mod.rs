@@ -7,8 +7,10 @@ pub mod attr;
 mod builder;
 mod collection;
 mod constant;
+mod device;
 pub(crate) mod gradient;
 mod infer;
+pub mod keys;
 mod message;
 mod names;
 mod node;
@@ -35,7 +37,7 @@ use op::Lookup;
 use std::any::{Any, TypeId};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 /// TensorFlow 2.15's graph version, which new graphs carry.
 const PRODUCER: i32 = 1645;
@@ -58,6 +60,23 @@ const MIN_CONSUMER: i32 = 0;
 pub struct Graph {
     inner: Arc<RwLock<Inner>>,
     pending_name: Option<Arc<str>>,
+}
+
+/// A handle to a graph that doesn't keep it alive.
+#[derive(Clone)]
+pub(crate) struct WeakGraph(Weak<RwLock<Inner>>);
+
+impl WeakGraph {
+    /// The graph.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` if it is gone.
+    pub fn upgrade(&self) -> Result<Graph> {
+        match self.0.upgrade() {
+            Some(inner) => Ok(Graph { inner, pending_name: None }),
+            None => bail!(FailedPrecondition, "the graph has been dropped"),
+        }
+    }
 }
 
 /// What a graph calls after it made a node, so that a control-flow context can route the node's inputs.
@@ -116,6 +135,11 @@ impl Graph {
 
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Inner> {
         self.inner.write().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// A handle that doesn't keep the graph alive, for objects that the graph itself holds.
+    pub(crate) fn downgrade(&self) -> WeakGraph {
+        WeakGraph(Arc::downgrade(&self.inner))
     }
 
     /// True when both handles are of one graph.

@@ -112,8 +112,8 @@ impl Graph {
         self.guard(Kind::ClearedControls)
     }
 
-    /// Nodes made until the guard is dropped are placed on this device (a name such as `/device:CPU:0`); it is stored
-    /// and exported, and otherwise ignored.
+    /// Nodes made until the guard is dropped are placed on this device (a name such as `/device:CPU:0`), merged with those
+    /// of outer scopes; an empty name shields from them. The device is stored and exported, and otherwise ignored.
     pub fn device(&self, device: &str) -> ScopeGuard {
         let mut inner = self.write();
         let device = if device.is_empty() { None } else { Some(inner.intern(device)) };
@@ -198,12 +198,14 @@ impl Inner {
         Ok(controls)
     }
 
-    /// The device of the innermost scope that names one.
+    /// What the open device scopes say together; an inner scope without a device shields from outer ones.
     pub(super) fn device(&mut self) -> Arc<str> {
-        match self.scopes.devices.iter().rev().find_map(|d| d.clone()) {
-            Some(device) => device,
-            None => self.intern(""),
+        let mut device = String::new();
+        for scope in self.scopes.devices.iter().rev() {
+            let Some(outer) = scope else { break };
+            device = super::device::merge(&device, outer);
         }
+        self.intern(&device)
     }
 
     /// The colocation groups of a node: its `_class` entries, or itself.

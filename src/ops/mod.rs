@@ -16,6 +16,7 @@ mod string;
 
 pub use array::{Idx, PadMode, StridedSliceMasks, densify};
 pub use convert::Arg;
+mod training;
 
 use crate::graph::Graph;
 use crate::graph::op::Op;
@@ -59,6 +60,7 @@ static FAMILIES: &[&[Op]] = &[
     string::regex::OPS,
     string::split::OPS,
     string::unicode::OPS,
+    training::OPS,
 ];
 
 /// Every op, by family.

@@ -8,7 +8,7 @@ use crate::tensor::{DType, Dims, Resource, ResourceHandle, Shape, Tensor};
 use smallvec::SmallVec;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
 
 /// How an op is computed.
 #[derive(Clone, Copy)]
@@ -120,6 +120,35 @@ impl Variable {
             Some(tensor) => change(tensor),
             None => bail!(FailedPrecondition, "Attempting to use uninitialized value {}", self.name),
         }
+    }
+}
+
+impl Variable {
+    /// Changes several variables at once, under the locks of all of them. Where nothing else holds a tensor, it changes in
+    /// place.
+    ///
+    /// # Errors
+    /// What `change` returns; `FailedPrecondition` for a variable without a value, `InvalidArgument` where the same one is
+    /// given twice.
+    pub fn update_all<R>(variables: &[&Variable], change: impl FnOnce(&mut [&mut Tensor]) -> Result<R>) -> Result<R> {
+        // Every thread takes the locks in the order of addresses.
+        let mut order: SmallVec<[usize; 4]> = (0..variables.len()).collect();
+        order.sort_by_key(|&i| std::ptr::from_ref(variables[i]));
+        let mut guards: SmallVec<[Option<RwLockWriteGuard<'_, Option<Tensor>>>; 4]> = variables.iter().map(|_| None).collect();
+        for (position, &i) in order.iter().enumerate() {
+            if position > 0 && std::ptr::eq(variables[order[position - 1]], variables[i]) {
+                bail!(InvalidArgument, "variable {} is given twice", variables[i].name);
+            }
+            guards[i] = Some(variables[i].value.write().unwrap_or_else(|e| e.into_inner()));
+        }
+        let mut tensors: SmallVec<[&mut Tensor; 4]> = SmallVec::new();
+        for (guard, variable) in guards.iter_mut().flatten().zip(variables) {
+            match guard.as_mut() {
+                Some(tensor) => tensors.push(tensor),
+                None => bail!(FailedPrecondition, "Attempting to use uninitialized value {}", variable.name),
+            }
+        }
+        change(&mut tensors)
     }
 }
 

@@ -9,6 +9,7 @@ mod rows;
 mod scatter;
 
 pub(crate) use number::Update;
+pub(crate) use rows::position;
 
 use crate::error::{Code, Error, Result, bail};
 use crate::graph::op::{InferCtx, KernelCtx, Op, Variable};
