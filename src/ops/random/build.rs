@@ -2,9 +2,9 @@
 
 use crate::error::{Result, bail};
 use crate::graph::{Graph, OpBuilder, Output};
-use crate::ops::convert::{Arg, Call};
+use crate::ops::convert::{Arg, Call, cast_value};
 use crate::random::get_seed;
-use crate::tensor::DType;
+use crate::tensor::{DType, Tensor};
 
 /// Optional arguments of random functions.
 #[derive(Clone, Copy, Debug)]
@@ -271,6 +271,48 @@ impl Graph {
         let shape = g.convert(&shape.into(), Some(DType::Int32), "shape")?;
         let seeds = g.get_seed(options.seed);
         g.call("RandomPoissonV2").arg(shape).arg(lam).attr("dtype", options.dtype).seeds(seeds).output()
+    }
+
+    /// Samples of gamma distributions with shape parameters `alpha` and inverse scales `beta` (1 if there are none), of
+    /// shape `shape` + the shape to which the parameters broadcast (`tf.random_gamma`). No sample is below the least
+    /// positive normal number. The samples can be differentiated by both parameters.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a shape that isn't int32, or parameters that aren't of the dtype.
+    pub fn random_gamma(
+        &self,
+        shape: impl Into<Arg>,
+        alpha: impl Into<Arg>,
+        beta: Option<Arg>,
+        options: RandomOptions,
+    ) -> Result<Output> {
+        let (g, _scope) = self.enter("random_gamma")?;
+        let shape = g.convert(&shape.into(), Some(DType::Int32), "shape")?;
+        let (alpha, beta) = g.gamma_parameters(&alpha.into(), beta, options.dtype)?;
+        let node = g.op("RandomGamma").input(shape).input(alpha);
+        let samples = node.seeds(g.get_seed(options.seed)).output()?;
+        g.scaled_gamma(samples, beta)
+    }
+
+    /// `alpha`, stretched to the shape to which it broadcasts with `beta`, and `beta`.
+    pub(super) fn gamma_parameters(&self, alpha: &Arg, beta: Option<Arg>, dtype: DType) -> Result<(Output, Output)> {
+        let alpha = self.convert(alpha, Some(dtype), "alpha")?;
+        let beta = self.convert(&beta.unwrap_or_else(|| 1i32.into()), Some(dtype), "beta")?;
+        let (alpha_shape, beta_shape) = (self.shape_tensor(alpha)?, self.shape_tensor(beta)?);
+        let shape = self.op("BroadcastArgs").input(alpha_shape).input(beta_shape).output()?;
+        Ok((self.broadcast_to(alpha, shape)?, beta))
+    }
+
+    /// Samples of scale 1 brought to inverse scales `beta`, and off zero.
+    pub(super) fn scaled_gamma(&self, samples: Output, beta: Output) -> Result<Output> {
+        let scaled = self.operator("truediv", "RealDiv", samples, beta)?;
+        let least = match self.dtype(samples)? {
+            DType::Half => half::f16::MIN_POSITIVE.to_f64(),
+            DType::Float => f32::MIN_POSITIVE.into(),
+            _ => f64::MIN_POSITIVE,
+        };
+        let least = cast_value(&Tensor::scalar(least), self.dtype(samples)?)?;
+        self.call("Maximum").arg(least).arg(scaled).output()
     }
 
     /// Candidates that are uniformly distributed (`tf.nn.uniform_candidate_sampler`).

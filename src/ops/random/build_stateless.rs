@@ -127,6 +127,28 @@ impl Graph {
         g.call("StatelessMultinomial").arg(logits).arg(num_samples).arg(seed).attr("output_dtype", dtype).output()
     }
 
+    /// Samples of gamma distributions with shape parameters `alpha` and inverse scales `beta` (1 if there are none) that
+    /// depend on a seed of two integers. `shape` ends with the shape to which the parameters broadcast
+    /// (`tf.random.stateless_gamma`). No sample is below the least positive normal number.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for parameters that aren't of the dtype.
+    pub fn stateless_random_gamma(
+        &self,
+        shape: impl Into<Arg>,
+        seed: impl Into<Arg>,
+        alpha: impl Into<Arg>,
+        beta: Option<Arg>,
+        dtype: DType,
+    ) -> Result<Output> {
+        let (g, _scope) = self.enter("stateless_random_gamma")?;
+        let shape = g.random_shape(shape.into())?;
+        let (alpha, beta) = g.gamma_parameters(&alpha.into(), beta, dtype)?;
+        let key = g.key_counter(&seed.into())?;
+        let samples = g.keyed("StatelessRandomGammaV3", shape, key).arg(alpha).output()?;
+        g.scaled_gamma(samples, beta)
+    }
+
     /// Samples of Poisson distributions with rates `lam` that depend on a seed of two integers. `shape` ends with the
     /// shape of `lam` (`tf.random.stateless_poisson`).
     ///

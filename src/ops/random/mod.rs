@@ -3,6 +3,7 @@
 mod build;
 mod build_stateless;
 mod candidate;
+mod grad;
 mod independent;
 mod index_shuffle;
 mod multinomial;

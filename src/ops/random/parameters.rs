@@ -1,6 +1,6 @@
 //! Values of distributions with parameters: truncated normal, gamma and Poisson ones.
 
-use super::{dispatch_counts, dispatch_floats, doubles, generator, inferred_shape, shape_input, threads};
+use super::{dispatch_counts, dispatch_floats, doubles, generator, grad, inferred_shape, shape_input, threads};
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op, PrepareCtx, Prepared};
 use crate::ops::math::elementwise::{binary, pairs};
@@ -31,7 +31,7 @@ pub(super) static OPS: &[Op] = &[
         attrs: &["seed: int = 0", "seed2: int = 0", "S: {int32, int64}", "T: {half, float, double}"],
         shape: samples_shape,
         kernel: Kernel::StatefulPrepared(prepare_gamma),
-        grad: Grad::Missing,
+        grad: Grad::Fn(grad::random_gamma),
         rows: &[],
     },
     Op {

@@ -2,7 +2,7 @@
 
 use super::{
     broadcast_dims, broadcast_values, check_key_counter_shapes, check_seed_shape, dispatch_counts, dispatch_floats, doubles,
-    inferred_shape, key_counter_input, seed_input, shape_input, shape_of_first, threads,
+    grad, inferred_shape, key_counter_input, seed_input, shape_input, shape_of_first, threads,
 };
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
@@ -18,7 +18,7 @@ pub(super) static OPS: &[Op] = &[
         attrs: &["dtype: {half, float, double}", "T: {int32, int64}", "Tseed: {int32, int64} = DT_INT64"],
         shape: seeded_shape,
         kernel: Kernel::Pure(|ctx| stateless_gamma(ctx, seed_input, 2)),
-        grad: Grad::Missing,
+        grad: Grad::Fn(grad::stateless_random_gamma_v2),
         rows: &["i32[2 2], i32[1 2], f32[0.5 3] => f32[[0.066953614 4.674579] [0.62823546 3.3503754]]"],
     },
     Op {
@@ -28,7 +28,7 @@ pub(super) static OPS: &[Op] = &[
         attrs: &["dtype: {half, float, double}", "shape_dtype: {int32, int64} = DT_INT32"],
         shape: keyed_shape,
         kernel: Kernel::Pure(|ctx| stateless_gamma(ctx, key_counter_input, 4)),
-        grad: Grad::Missing,
+        grad: Grad::Fn(grad::stateless_random_gamma_v3),
         rows: &["i32[2 2], u64[5], u64[1 2], i32 3, f32[0.5 3] => f32[[0.36003602 1.6811211] [0.7785494 3.0007164]]"],
     },
     Op {
@@ -68,7 +68,7 @@ pub(super) static OPS: &[Op] = &[
         attrs: &["S: {int32, int64}", "Tseed: {int32, int64} = DT_INT64", "dtype: {half, float, double}"],
         shape: truncated_shape,
         kernel: Kernel::Pure(stateless_truncated),
-        grad: Grad::Missing,
+        grad: Grad::Fn(grad::stateless_parameterized_truncated_normal),
         rows: &[
             "i32[2 2], i32[1 2], f32[0 10], f32 1, f32[-1 5], f32[1 8] => f32[[0.68812084 7.6593275] [-0.61590934 7.335349]]",
         ],
