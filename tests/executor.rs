@@ -108,8 +108,7 @@ fn variables_may_swap_and_stay() {
     let l = enter(&g, "w", &starts).unwrap();
     let condition = g.op("Less").input(l.values[0]).input(l.constant(limit).unwrap()).output().unwrap();
     let one = l.constant(one).unwrap();
-    let (g, exits) =
-        l.close(condition, |v| Ok(vec![g.op("AddV2").input(v[0]).input(one).output()?, v[2], v[1], v[3]])).unwrap();
+    let (g, exits) = l.close(condition, |v| Ok(vec![g.op("AddV2").input(v[0]).input(one).output()?, v[2], v[1], v[3]])).unwrap();
     assert_eq!(run(&g, &exits, &[]).unwrap(), ["i32 3", "i32 2", "i32 1", "i32 7"]);
 }
 

@@ -5,6 +5,7 @@ use crate::compute::level::vectorize;
 use crate::compute::pool::parallel_pieces;
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
+use crate::ops::nn::gradients::activation as gradients;
 use crate::ops::shape;
 use crate::tensor::{DType, Element, Tensor, dispatch};
 use num_traits::{Float, Num, NumCast, Zero};
@@ -50,33 +51,66 @@ macro_rules! backprop {
 }
 
 pub(in crate::ops) static OPS: &[Op] = &[
-    activation!("Relu", REAL_AND_QINT8, relu, Grad::Missing, &["f32[-1 0 2 NaN] => f32[0 0 2 NaN]", "i32[-1 0 2] => i32[0 0 2]"]),
-    backprop!("ReluGrad", "features: T", REAL, relu_grad, Grad::Missing, &["f32[3 4 5], f32[-1 0 2] => f32[0 0 5]"]),
-    activation!("Relu6", REAL, relu6, Grad::Missing, &["f32[-1 2 7 NaN] => f32[0 2 6 NaN]", "u8[3 9] => u8[3 6]"]),
-    backprop!("Relu6Grad", "features: T", REAL, relu6_grad, Grad::Missing, &["f32[3 4 5 6], f32[0 2 6 7] => f32[0 4 0 0]"]),
-    activation!("LeakyRelu", LEAKY, leaky_relu, Grad::Missing, &["alpha=0.5; f32[-2 0 3] => f32[-1 0 3]"]),
+    activation!(
+        "Relu",
+        REAL_AND_QINT8,
+        relu,
+        Grad::Fn(gradients::relu),
+        &["f32[-1 0 2 NaN] => f32[0 0 2 NaN]", "i32[-1 0 2] => i32[0 0 2]"]
+    ),
+    backprop!(
+        "ReluGrad",
+        "features: T",
+        REAL,
+        relu_grad,
+        Grad::Fn(gradients::relu_grad),
+        &["f32[3 4 5], f32[-1 0 2] => f32[0 0 5]"]
+    ),
+    activation!("Relu6", REAL, relu6, Grad::Fn(gradients::relu6), &["f32[-1 2 7 NaN] => f32[0 2 6 NaN]", "u8[3 9] => u8[3 6]"]),
+    backprop!(
+        "Relu6Grad",
+        "features: T",
+        REAL,
+        relu6_grad,
+        Grad::Fn(gradients::relu6_grad),
+        &["f32[3 4 5 6], f32[0 2 6 7] => f32[0 4 0 0]"]
+    ),
+    activation!("LeakyRelu", LEAKY, leaky_relu, Grad::Fn(gradients::leaky_relu), &["alpha=0.5; f32[-2 0 3] => f32[-1 0 3]"]),
     backprop!(
         "LeakyReluGrad",
         "features: T",
         LEAKY,
         leaky_relu_grad,
-        Grad::Missing,
+        Grad::Fn(gradients::leaky_relu_grad),
         &["alpha=0.5; f32[4 4 4], f32[-1 0 1] => f32[2 2 4]"]
     ),
-    activation!("Elu", FLOATS, elu, Grad::Missing, &["f64[-1 0 3] => f64[-0.6321205588285577 0 3]"]),
-    backprop!("EluGrad", "outputs: T", FLOATS, elu_grad, Grad::Missing, &["f32[2 2], f32[-0.5 1] => f32[1 2]"]),
-    activation!("Selu", FLOATS, selu, Grad::Missing, &["f64[0 1] => f64[0 1.0507009873554805]"]),
+    activation!("Elu", FLOATS, elu, Grad::Fn(gradients::elu), &["f64[-1 0 3] => f64[-0.6321205588285577 0 3]"]),
+    backprop!("EluGrad", "outputs: T", FLOATS, elu_grad, Grad::Fn(gradients::elu_grad), &["f32[2 2], f32[-0.5 1] => f32[1 2]"]),
+    activation!("Selu", FLOATS, selu, Grad::Fn(gradients::selu), &["f64[0 1] => f64[0 1.0507009873554805]"]),
     backprop!(
         "SeluGrad",
         "outputs: T",
         FLOATS,
         selu_grad,
-        Grad::Missing,
+        Grad::Fn(gradients::selu_grad),
         &["f64[1 1], f64[-1 1] => f64[0.7580993408473768 1.0507009873554805]"]
     ),
-    activation!("Softplus", FLOATS, softplus, Grad::Missing, &["f64[-1000 0 1000] => f64[0 0.6931471805599453 1000]"]),
-    backprop!("SoftplusGrad", "features: T", FLOATS, softplus_grad, Grad::Missing, &["f32[2 2], f32[0 -1000] => f32[1 0]"]),
-    activation!("Softsign", FLOATS, softsign, Grad::Missing, &["f32[-1 0 3] => f32[-0.5 0 0.75]"]),
+    activation!(
+        "Softplus",
+        FLOATS,
+        softplus,
+        Grad::Fn(gradients::softplus),
+        &["f64[-1000 0 1000] => f64[0 0.6931471805599453 1000]"]
+    ),
+    backprop!(
+        "SoftplusGrad",
+        "features: T",
+        FLOATS,
+        softplus_grad,
+        Grad::Fn(gradients::softplus_grad),
+        &["f32[2 2], f32[0 -1000] => f32[1 0]"]
+    ),
+    activation!("Softsign", FLOATS, softsign, Grad::Fn(gradients::softsign), &["f32[-1 0 3] => f32[-0.5 0 0.75]"]),
     backprop!("SoftsignGrad", "features: T", FLOATS, softsign_grad, Grad::Missing, &["f32[4 4], f32[-1 0] => f32[1 4]"]),
 ];
 

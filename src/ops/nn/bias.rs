@@ -1,5 +1,6 @@
 //! Adding a vector to the channels of a tensor.
 
+use super::gradients::activation as gradients;
 use crate::compute::level::vectorize;
 use crate::compute::pool::parallel_pieces;
 use crate::error::{Result, bail};
@@ -23,7 +24,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[NUMBERS, DATA_FORMAT],
         shape: bias_add_shape,
         kernel: Kernel::Pure(bias_add),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::bias_add),
         rows: &[
             "f32[[1 2] [3 4]], f32[10 20] => f32[[11 22] [13 24]]",
             "data_format='NCHW'; i32[[[1 2] [3 4]]], i32[10 20] => i32[[[11 12] [23 24]]]",
@@ -37,7 +38,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[NUMBERS],
         shape: bias_add_shape,
         kernel: Kernel::Pure(bias_add),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::bias_add_v1),
         rows: &["f32[[1 2] [3 4]], f32[10 20] => f32[[11 22] [13 24]]"],
     },
     Op {
@@ -47,7 +48,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[NUMBERS, DATA_FORMAT],
         shape: bias_add_grad_shape,
         kernel: Kernel::Pure(bias_add_grad),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::bias_add_grad),
         rows: &[
             "f32[[1 2] [3 4]] => f32[4 6]",
             "data_format='NCHW'; f32[[[1 2] [3 4]] [[5 6] [7 8]]] => f32[14 22]",

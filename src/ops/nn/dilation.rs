@@ -1,5 +1,6 @@
 //! Morphological dilation: maxima over windows of input plus filter.
 
+use super::gradients::conv as gradients;
 use super::window::{Axis, Layout, Padding, check_length, layout_shape, static_output_size};
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, NodeInfo, Op};
@@ -21,7 +22,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: ATTRS,
         shape: forward_shape,
         kernel: Kernel::Pure(forward),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::dilation2d),
         rows: &["strides=[1,1,1,1], rates=[1,1,1,1], padding='VALID'; f32[[[[1] [5] [3]]]], f32[[[1] [0]]] => f32[[[[5] [6]]]]"],
     },
     Op {

@@ -1,5 +1,6 @@
 //! Pooling over regions of random sizes (Graham 2014).
 
+use super::gradients::pool as gradients;
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, NodeInfo, Op, PrepareCtx, Prepared};
 use crate::random::{GuardedPhiloxRandom, SimplePhilox, random_u64, shuffle};
@@ -26,7 +27,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: ATTRS,
         shape: pooled,
         kernel: Kernel::StatefulPrepared(|ctx| prepare(ctx, false)),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::fractional_max_pool),
         rows: &["pooling_ratio=[1,1.5,1.5,1], deterministic=true, seed=3, seed2=4; \
              i32[[[[0] [1] [2]] [[3] [4] [5]] [[6] [7] [8]]]] => _, _, _"],
     },
@@ -56,7 +57,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: ATTRS,
         shape: pooled,
         kernel: Kernel::StatefulPrepared(|ctx| prepare(ctx, true)),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::fractional_avg_pool),
         rows: &["pooling_ratio=[1,1,2,1]; f32[[[[0] [1] [2] [3]]]] => f32[[[[0.5] [2.5]]]], i64[0 1], i64[0 2 4]"],
     },
     Op {

@@ -1,5 +1,6 @@
 //! Cross entropies, the L2 loss, and whether a target is among the top k.
 
+use super::gradients::loss as gradients;
 use super::softmax::max_of;
 use super::wide::{Wide, lit};
 use crate::compute::level::vectorize;
@@ -19,7 +20,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[FLOATS],
         shape: xent_shape,
         kernel: Kernel::Pure(xent),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::softmax_cross_entropy),
         rows: &[
             "f64[[0 0] [0 0]], f64[[1 0] [0.5 0.5]] => f64[0.6931471805599453 0.6931471805599453], f64[[-0.5 0.5] [0 0]]",
             "f64[0 0], f64[[1 0]] => f64[0.6931471805599453], f64[[-0.5 0.5]]",
@@ -33,7 +34,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[FLOATS, "Tlabels: {int32, int64} = DT_INT64"],
         shape: sparse_xent_shape,
         kernel: Kernel::Pure(sparse_xent),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::sparse_softmax_cross_entropy),
         rows: &["f64[[0 0]], i64[1] => f64[0.6931471805599453], f64[[0.5 -0.5]]", "f32{0,3}[], i32{0}[] => f32{0}[], f32{0,3}[]"],
     },
     Op {
@@ -43,7 +44,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[FLOATS],
         shape: shape::scalar,
         kernel: Kernel::Pure(l2_loss),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::l2_loss),
         rows: &["f32[[1 2] [3 0]] => f32 7", "f32{0}[] => f32 0"],
     },
     Op {

@@ -1,5 +1,6 @@
 //! Softmax and its logarithm along the last dimension.
 
+use super::gradients::activation as gradients;
 use super::wide::Wide;
 use crate::compute::level::vectorize;
 use crate::compute::pool::parallel_pieces;
@@ -18,7 +19,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: FLOATS,
         shape: at_least_vector,
         kernel: Kernel::Pure(|ctx| by_rows(ctx, false)),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::softmax),
         rows: &["f64[[0 0] [1000 -1000]] => f64[[0.5 0.5] [1 0]]", "f32{2,0}[] => f32{2,0}[]"],
     },
     Op {
@@ -28,7 +29,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: FLOATS,
         shape: at_least_vector,
         kernel: Kernel::Pure(|ctx| by_rows(ctx, true)),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::log_softmax),
         rows: &["f64[0 0] => f64[-0.6931471805599453 -0.6931471805599453]", "f64[1000 0] => f64[0 -1000]"],
     },
 ];

@@ -6,6 +6,7 @@ use crate::compute::level::vectorize;
 use crate::compute::pool::parallel_pieces;
 use crate::error::Result;
 use crate::graph::op::{Grad, Kernel, KernelCtx, Op, PrepareCtx, Prepared};
+use crate::ops::nn::gradients::conv as gradients;
 use crate::tensor::{DType, Element, Tensor};
 use num_traits::Float;
 
@@ -19,7 +20,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: ATTRS,
         shape: shapes::depthwise,
         kernel: Kernel::PurePrepared(prepare_forward),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::depthwise),
         rows: &[
             "strides=[1,1,1,1], padding='VALID'; f32[[[[1 2] [3 4]]]], f32[[[[1] [1]] [[10] [100]]]] => f32[[[[31 402]]]]",
             "strides=[1,1,1,1], padding='SAME'; f64[[[[1 2]]]], f64[[[[1 10] [1 100]]]] => f64[[[[1 10 2 200]]]]",
@@ -32,7 +33,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: ATTRS,
         shape: shapes::backprop_input,
         kernel: Kernel::PurePrepared(prepare_backprop_input),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::depthwise_backprop_input),
         rows: &[
             "strides=[1,1,1,1], padding='VALID'; i32[1 1 2 2], f32[[[[1] [1]] [[10] [100]]]], f32[[[[1 2]]]] => f32[[[[1 2] [10 200]]]]",
         ],
@@ -44,7 +45,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: ATTRS,
         shape: shapes::backprop_filter,
         kernel: Kernel::PurePrepared(prepare_backprop_filter),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::depthwise_backprop_filter),
         rows: &[
             "strides=[1,1,1,1], padding='VALID'; f32[[[[1 2] [3 4]]]], i32[1 2 2 1], f32[[[[1 10]]]] => f32[[[[1] [20]] [[3] [40]]]]",
         ],

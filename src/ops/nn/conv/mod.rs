@@ -7,6 +7,7 @@ mod shapes;
 
 use crate::error::Result;
 use crate::graph::op::{Grad, Kernel, KernelCtx, Op, PrepareCtx, Prepared};
+use crate::ops::nn::gradients::conv as gradients;
 use crate::tensor::{DType, Element, Tensor};
 use geometry::Attributes;
 use half::{bf16, f16};
@@ -39,7 +40,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: ATTRS_2D_INT,
         shape: shapes::forward,
         kernel: Kernel::PurePrepared(prepare_forward),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::conv2d),
         rows: &[
             "strides=[1,1,1,1], padding='VALID'; f32[[[[1] [2]] [[3] [4]]]], f32[[[[1]] [[10]]] [[[100]] [[1000]]]] => f32[[[[4321]]]]",
             "strides=[1,1,1,1], padding='SAME'; i32[[[[1] [2]]]], i32[[[[1]] [[10]]]] => i32[[[[21] [2]]]]",
@@ -54,7 +55,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: ATTRS_2D_INT,
         shape: shapes::backprop_input,
         kernel: Kernel::PurePrepared(prepare_backprop_input),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::conv2d_backprop_input),
         rows: &[
             "strides=[1,1,1,1], padding='VALID'; i32[1 1 3 1], f32[[[[1]] [[10]]]], f32[[[[1] [2]]]] => f32[[[[1] [12] [20]]]]",
         ],
@@ -66,7 +67,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: ATTRS_2D,
         shape: shapes::backprop_filter,
         kernel: Kernel::PurePrepared(prepare_backprop_filter),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::conv2d_backprop_filter),
         rows: &[
             "strides=[1,1,1,1], padding='VALID'; f32[[[[1] [2] [3]]]], i32[1 2 1 1], f32[[[[1] [10]]]] => f32[[[[21]] [[32]]]]",
         ],
@@ -102,7 +103,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: ATTRS_3D,
         shape: shapes::forward,
         kernel: Kernel::PurePrepared(prepare_forward),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::conv3d),
         rows: &["strides=[1,1,1,1,1], padding='VALID'; f32[[[[[1]]] [[[2]]]]], f32[[[[[1]]]] [[[[10]]]]] => f32[[[[[21]]]]]"],
     },
     Op {
@@ -124,7 +125,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[FLOATS, STRIDES_3D, PADDING_3D, FORMAT_3D, DILATIONS_3D, "Tshape: {int32, int64} = DT_INT32"],
         shape: shapes::backprop_input,
         kernel: Kernel::PurePrepared(prepare_backprop_input),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::conv3d_backprop_input),
         rows: &[
             "strides=[1,1,1,1,1], padding='VALID'; i32[1 2 1 1 1], f32[[[[[1]]]] [[[[10]]]]], f32[[[[[2]]]]] => f32[[[[[2]]] [[[20]]]]]",
         ],
@@ -148,7 +149,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: ATTRS_3D,
         shape: shapes::backprop_filter,
         kernel: Kernel::PurePrepared(prepare_backprop_filter),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::conv3d_backprop_filter),
         rows: &[
             "strides=[1,1,1,1,1], padding='VALID'; f32[[[[[1]]] [[[3]]]]], i32[2 1 1 1 1], f32[[[[[2]]]]] => f32[[[[[2]]]] [[[[6]]]]]",
         ],

@@ -3,6 +3,7 @@
 use super::{decode, loss};
 use crate::error::Result;
 use crate::graph::op::{Grad, InferCtx, Kernel, Op};
+use crate::ops::nn::gradients::loss as gradients;
 use crate::tensor::Shape;
 
 const COLLAPSE: &str = "preprocess_collapse_repeated: bool = false";
@@ -18,7 +19,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[COLLAPSE, MERGE, IGNORE, TYPE],
         shape: loss_shape,
         kernel: Kernel::Pure(loss::ctc_loss),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::ctc_loss),
         rows: &[
             "f32[[[0 0 0 0]] [[0 0 0 0]] [[0 0 0 0]]], i64[[0 0]], i32[1], i32[3] => f32[2.3671236], \
              f32[[[0.25 -0.25 0.25 -0.25]] [[0.25 -0.4166667 0.25 -0.0833333]] [[0.25 -0.25 0.25 -0.25]]]",
@@ -32,7 +33,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[COLLAPSE, MERGE, IGNORE],
         shape: loss_shape,
         kernel: Kernel::Missing("TensorFlow has a kernel for it on GPUs only"),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::ctc_loss),
         rows: &[],
     },
     Op {

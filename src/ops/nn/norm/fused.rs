@@ -2,6 +2,7 @@
 
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, NodeInfo, Op, PrepareCtx, Prepared};
+use crate::ops::nn::gradients::norm as gradients;
 use crate::ops::nn::window::Layout;
 use crate::tensor::{DType, Shape, Tensor};
 
@@ -15,7 +16,7 @@ const NARROW: &str = "T: {half, bfloat16, float}";
 
 /// The record of a forward op.
 macro_rules! forward {
-    ($name:literal, $parameters:literal, $outs:expr, $attrs:expr, $rows:expr) => {
+    ($name:literal, $parameters:literal, $outs:expr, $attrs:expr, $grad:expr, $rows:expr) => {
         Op {
             name: $name,
             ins: &[
@@ -29,7 +30,7 @@ macro_rules! forward {
             attrs: $attrs,
             shape: forward_shape,
             kernel: Kernel::PurePrepared(prepare_forward),
-            grad: Grad::Missing,
+            grad: Grad::Fn($grad),
             rows: $rows,
         }
     };
@@ -57,6 +58,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         "T",
         &["y: T", "batch_mean: T", "batch_variance: T", "reserve_space_1: T", "reserve_space_2: T"],
         &[FLOAT, EPSILON, FACTOR, FORMAT, TRAINING],
+        gradients::fused,
         &["epsilon=0; f32[[[[1 2]] [[3 6]]]], f32[1 2], f32[0 1], f32{0}[], f32{0}[] \
              => f32[[[[-1 -1]] [[1 3]]]], f32[2 4], f32[2 8], f32[2 4], f32[1 4]",]
     ),
@@ -65,6 +67,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         "U",
         &["y: T", "batch_mean: U", "batch_variance: U", "reserve_space_1: U", "reserve_space_2: U"],
         &[NARROW, "U: {float}", EPSILON, FACTOR, FORMAT, TRAINING],
+        gradients::fused_v2,
         &[
             "epsilon=0, is_training=false; f16[[[[3 5]]]], f32[1 2], f32[0 1], f32[1 3], f32[4 1] => f16[[[[1 5]]]], f32[1 3], f32[4 1], _, _"
         ]
@@ -74,6 +77,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         "U",
         &["y: T", "batch_mean: U", "batch_variance: U", "reserve_space_1: U", "reserve_space_2: U", "reserve_space_3: U"],
         &[NARROW, "U: {bfloat16, float}", EPSILON, FACTOR, ANY_FORMAT, TRAINING],
+        gradients::fused_v3,
         &[
             "epsilon=0, exponential_avg_factor=0.5, data_format='NCHW'; f32[[[[1 3]]]], f32[1], f32[0], f32[4], f32[4] \
              => f32[[[[-1 1]]]], f32[3], f32[3], f32[2], f32[1], f32 0",

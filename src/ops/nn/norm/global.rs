@@ -2,6 +2,7 @@
 
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
+use crate::ops::nn::gradients::norm as gradients;
 use crate::ops::nn::wide::{Wide, lit};
 use crate::tensor::{Shape, Tensor, dispatch};
 use num_traits::{Float, Zero};
@@ -21,7 +22,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: ATTRS,
         shape: forward_shape,
         kernel: Kernel::Pure(forward),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::global),
         rows: &[
             "variance_epsilon=0, scale_after_normalization=true; f32[[[[3 5]]]], f32[1 1], f32[4 1], f32[10 20], f32[2 3] => f32[[[[12 32]]]]",
             "variance_epsilon=0, scale_after_normalization=false; f64[[[[3 5]]]], f64[1 1], f64[4 1], f64[10 20], f64[2 3] => f64[[[[11 24]]]]",

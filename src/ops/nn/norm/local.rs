@@ -3,6 +3,7 @@
 use crate::compute::pool::parallel_pieces;
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, NodeInfo, Op};
+use crate::ops::nn::gradients::norm as gradients;
 use crate::ops::nn::wide::{Wide, lit};
 use crate::tensor::{Tensor, dispatch};
 use num_traits::{Float, Zero};
@@ -23,7 +24,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: ATTRS,
         shape: images,
         kernel: Kernel::Pure(lrn),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::lrn),
         rows: &["depth_radius=1, bias=0, beta=0.5; f32[[[[3 4 0 5]]]] => f32[[[[0.6 0.8 0 1]]]]"],
     },
     Op {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::graph::op::{Grad, Kernel, Op};
+use crate::ops::nn::gradients::pool as gradients;
 
 const KSIZE: &str = "ksize: list(int) >= 4";
 const STRIDES: &str = "strides: list(int) >= 4";
@@ -28,7 +29,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[MAX_TYPES, KSIZE, STRIDES, ANY_PADDING, EXPLICIT, FORMAT_OR_VECT],
         shape: pooled,
         kernel: Kernel::PurePrepared(max_pool),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::max_pool),
         rows: &[
             "ksize=[1,1,2,1], strides=[1,1,2,1], padding='VALID'; f32[[[[1] [5] [3] [2]]]] => f32[[[[5] [3]]]]",
             "ksize=[1,1,1,2], strides=[1,1,1,2], padding='VALID'; i32[[[[1 5 3 2]]]] => i32[[[[5 3]]]]",
@@ -41,7 +42,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[MAX_TYPES, PADDING, FORMAT_OR_VECT],
         shape: pooled,
         kernel: Kernel::PurePrepared(max_pool),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::max_pool_v2),
         rows: &["padding='VALID'; f32[[[[1] [5] [3] [2]]]], i32[1 1 2 1], i32[1 1 2 1] => f32[[[[5] [3]]]]"],
     },
     Op {
@@ -51,7 +52,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[KSIZE, STRIDES, ANY_PADDING, EXPLICIT, FORMAT, REAL_OR_FLOAT],
         shape: like_input::<4>,
         kernel: Kernel::PurePrepared(max_pool_grad),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::max_pool_grad),
         rows: &[
             "ksize=[1,1,2,1], strides=[1,1,2,1], padding='VALID'; f32[[[[1] [5] [3] [3]]]], f32[[[[5] [3]]]], f32[[[[7] [8]]]] => f32[[[[0] [7] [8] [0]]]]",
         ],
@@ -63,7 +64,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[PADDING, FORMAT, REAL_OR_FLOAT],
         shape: like_input::<4>,
         kernel: Kernel::PurePrepared(max_pool_grad),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::max_pool_grad_v2),
         rows: &[
             "padding='VALID'; f32[[[[1] [5] [3] [2]]]], f32[[[[5] [3]]]], f32[[[[7] [8]]]], i32[1 1 2 1], i32[1 1 2 1] => f32[[[[0] [7] [8] [0]]]]",
         ],
@@ -75,7 +76,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[KSIZE, STRIDES, PADDING, FORMAT, REAL],
         shape: twice,
         kernel: Kernel::PurePrepared(max_pool_grad_grad),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::max_pool_grad_grad),
         rows: &[
             "ksize=[1,1,2,1], strides=[1,1,2,1], padding='VALID'; f32[[[[1] [5] [3] [3]]]], f32[[[[5] [3]]]], f32[[[[6] [7] [8] [9]]]] => f32[[[[7] [8]]]]",
         ],
@@ -99,7 +100,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[KSIZE, STRIDES, "Targmax: {int32, int64} = DT_INT64", PADDING, WITH_BATCH, REAL],
         shape: pooled_with_argmax,
         kernel: Kernel::PurePrepared(max_pool_with_argmax),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::max_pool_with_argmax),
         rows: &[
             "ksize=[1,1,2,1], strides=[1,1,2,1], padding='VALID'; f32[[[[1] [5]]] [[[3] [2]]]] => f32[[[[5]]] [[[3]]]], i64[[[[1]]] [[[0]]]]",
             "ksize=[1,1,2,1], strides=[1,1,2,1], padding='VALID', include_batch_in_index=true; f32[[[[1] [5]]] [[[3] [2]]]] => f32[[[[5]]] [[[3]]]], i64[[[[1]]] [[[2]]]]",
@@ -136,7 +137,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[KSIZE, STRIDES, PADDING, FORMAT, FLOATS],
         shape: pooled,
         kernel: Kernel::PurePrepared(avg_pool),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::avg_pool),
         rows: &[
             "ksize=[1,1,2,1], strides=[1,1,2,1], padding='VALID'; f32[[[[1] [5] [3] [2]]]] => f32[[[[3] [2.5]]]]",
             "ksize=[1,1,2,1], strides=[1,1,2,1], padding='SAME'; f64[[[[1] [5] [3]]]] => f64[[[[3] [3]]]]",
@@ -149,7 +150,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[KSIZE, STRIDES, PADDING, FORMAT, FLOATS],
         shape: stated::<4>,
         kernel: Kernel::PurePrepared(avg_pool_grad),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::avg_pool_grad),
         rows: &[
             "ksize=[1,1,2,1], strides=[1,1,2,1], padding='VALID'; i32[1 1 4 1], f32[[[[4] [6]]]] => f32[[[[2] [2] [3] [3]]]]",
         ],
@@ -161,7 +162,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[KSIZE_3D, STRIDES_3D, PADDING, FORMAT_3D, "T: {half, bfloat16, float}"],
         shape: pooled,
         kernel: Kernel::PurePrepared(max_pool),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::max_pool_3d),
         rows: &["ksize=[1,1,1,2,1], strides=[1,1,1,2,1], padding='VALID'; f32[[[[[1] [5] [3] [2]]]]] => f32[[[[[5] [3]]]]]"],
     },
     Op {
@@ -178,7 +179,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         ],
         shape: like_input::<5>,
         kernel: Kernel::PurePrepared(max_pool_grad),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::max_pool_3d_grad),
         rows: &[
             "ksize=[1,1,1,2,1], strides=[1,1,1,2,1], padding='VALID'; f32[[[[[1] [5] [3] [3]]]]], f32[[[[[5] [3]]]]], f32[[[[[7] [8]]]]] => f32[[[[[0] [7] [8] [0]]]]]",
         ],
@@ -190,7 +191,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[KSIZE_3D, STRIDES_3D, PADDING, FORMAT_3D, REAL],
         shape: twice,
         kernel: Kernel::PurePrepared(max_pool_grad_grad),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::max_pool_3d_grad_grad),
         rows: &[
             "ksize=[1,1,1,2,1], strides=[1,1,1,2,1], padding='VALID'; f32[[[[[1] [5] [3] [2]]]]], f32[[[[[5] [3]]]]], f32[[[[[6] [7] [8] [9]]]]] => f32[[[[[7] [8]]]]]",
         ],
@@ -202,7 +203,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[KSIZE_3D, STRIDES_3D, PADDING, FORMAT_3D, FLOATS],
         shape: pooled,
         kernel: Kernel::PurePrepared(avg_pool),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::avg_pool_3d),
         rows: &["ksize=[1,1,1,2,1], strides=[1,1,1,2,1], padding='VALID'; f32[[[[[1] [5] [3] [2]]]]] => f32[[[[[3] [2.5]]]]]"],
     },
     Op {
@@ -212,7 +213,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[KSIZE_3D, STRIDES_3D, PADDING, FORMAT_3D, FLOATS],
         shape: stated::<5>,
         kernel: Kernel::PurePrepared(avg_pool_grad),
-        grad: Grad::Missing,
+        grad: Grad::Fn(gradients::avg_pool_3d_grad),
         rows: &[
             "ksize=[1,1,1,2,1], strides=[1,1,1,2,1], padding='VALID'; i32[1 1 1 4 1], f32[[[[[4] [6]]]]] => f32[[[[[2] [2] [3] [3]]]]]",
         ],
