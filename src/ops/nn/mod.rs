@@ -4,6 +4,7 @@ mod activation;
 mod bias;
 mod conv;
 mod ctc;
+mod data_format;
 mod dilation;
 mod fractional;
 mod gradients;
@@ -24,6 +25,7 @@ pub(super) static FAMILIES: &[&[Op]] = &[
     conv::DEPTHWISE_OPS,
     conv::OPS,
     ctc::OPS,
+    data_format::OPS,
     dilation::OPS,
     fractional::OPS,
     loss::OPS,

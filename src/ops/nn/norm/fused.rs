@@ -321,7 +321,8 @@ fn backward(ctx: &mut KernelCtx, attributes: &Attributes) -> Result<()> {
         centred.flat_map(product).collect()
     };
     let sums = channel_sums(&products, channels, |_, p| p);
-    let scale_backprop: Vec<f32> = sums.iter().zip(&deviation).map(|(s, d)| s * d).collect();
+    let scaled = |(s, d): (&f32, &f32)| if x.is_empty() { 0.0 } else { s * d };
+    let scale_backprop: Vec<f32> = sums.iter().zip(&deviation).map(scaled).collect();
     for (g, x) in gradient.chunks_exact_mut(channels.max(1)).zip(x.chunks_exact(channels.max(1))) {
         for c in 0..channels {
             let rest = match attributes.training {
