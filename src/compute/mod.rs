@@ -7,9 +7,11 @@
 // Loops over small arrays by index become registers, and addresses, strides and counts are many.
 #![allow(clippy::needless_range_loop, clippy::too_many_arguments)]
 
+pub mod elementwise;
 pub mod gemm;
 pub mod lanes;
 pub mod level;
 pub mod math;
 pub mod pool;
+pub mod reduce;
 pub mod scratch;

@@ -1,0 +1,315 @@
+//! Sums, products of vectors, extrema.
+//!
+//! Sums are added in blocks and the blocks in pairs, so that the error grows with the logarithm of the length; the order depends on
+//! the length alone, never on the number of threads.
+
+use super::lanes::{Kernel, Lanes, Real, dispatch};
+use super::pool::{SharedMut, parallel_for, parallel_pieces};
+use super::scratch;
+
+/// Elements that are added in one go.
+const BLOCK: usize = 1 << 10;
+/// Blocks that one piece of a parallel loop has at least.
+const GRAIN: usize = 32;
+/// Rows whose column sums are added in one go.
+const ROWS: usize = 64;
+
+/// The sum of all elements; zero for none.
+pub fn sum<T: Real>(x: &[T]) -> T {
+    by_blocks(x.len(), |start, length| dispatch(BlockDot { x: &x[start..start + length], y: None }))
+}
+
+/// The sum of `x[i] * y[i]`; the slices have the same length.
+pub fn dot<T: Real>(x: &[T], y: &[T]) -> T {
+    assert_eq!(x.len(), y.len(), "an inner product of vectors of different lengths");
+    by_blocks(x.len(), |start, length| {
+        let block = start..start + length;
+        dispatch(BlockDot { x: &x[block.clone()], y: Some(&y[block]) })
+    })
+}
+
+/// The sum of squares.
+pub fn sum_of_squares<T: Real>(x: &[T]) -> T {
+    dot(x, x)
+}
+
+/// The largest element, NaN if there is one; negative infinity for none.
+pub fn max<T: Real>(x: &[T]) -> T {
+    extremum(x, true)
+}
+
+/// The smallest element, NaN if there is one; infinity for none.
+pub fn min<T: Real>(x: &[T]) -> T {
+    extremum(x, false)
+}
+
+/// Adds the blocks' results in pairs.
+fn by_blocks<T: Real>(length: usize, block: impl Fn(usize, usize) -> T + Sync) -> T {
+    if length <= BLOCK {
+        return block(0, length);
+    }
+    let count = length.div_ceil(BLOCK);
+    let mut sums = scratch::take::<T>(count);
+    parallel_pieces(&mut sums, 1, GRAIN, |first, sums| {
+        for (index, sum) in (first..).zip(sums) {
+            *sum = block(index * BLOCK, BLOCK.min(length - index * BLOCK));
+        }
+    });
+    in_pairs(&sums)
+}
+
+fn in_pairs<T: Real>(x: &[T]) -> T {
+    match x {
+        [] => T::zero(),
+        [one] => *one,
+        _ => {
+            let (left, right) = x.split_at(x.len().div_ceil(2));
+            in_pairs(left) + in_pairs(right)
+        }
+    }
+}
+
+/// The sum of a block, or of its products with another.
+struct BlockDot<'a, T> {
+    x: &'a [T],
+    y: Option<&'a [T]>,
+}
+
+impl<T: Real> Kernel<T> for BlockDot<'_, T> {
+    type Output = T;
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, l: L) -> T {
+        let length = self.x.len();
+        let mut sums = [l.splat(T::zero()); 4];
+        let x = self.x.as_ptr();
+        let mut i = 0;
+        // SAFETY: both slices have `length` elements, and loads stop there.
+        unsafe {
+            if let Some(y) = self.y {
+                let y = y[..length].as_ptr();
+                while i + 4 * L::N <= length {
+                    for v in 0..4 {
+                        let at = i + v * L::N;
+                        sums[v] = l.mul_add(l.load(x.add(at)), l.load(y.add(at)), sums[v]);
+                    }
+                    i += 4 * L::N;
+                }
+                while i < length {
+                    let count = length - i;
+                    let (x, y) = (x.add(i), y.add(i));
+                    let (x, y) =
+                        if count >= L::N { (l.load(x), l.load(y)) } else { (l.load_first(x, count), l.load_first(y, count)) };
+                    sums[0] = l.mul_add(x, y, sums[0]);
+                    i += L::N;
+                }
+            } else {
+                while i + 4 * L::N <= length {
+                    for v in 0..4 {
+                        sums[v] = l.add(sums[v], l.load(x.add(i + v * L::N)));
+                    }
+                    i += 4 * L::N;
+                }
+                while i < length {
+                    let x = x.add(i);
+                    let x = if length - i >= L::N { l.load(x) } else { l.load_first(x, length - i) };
+                    sums[0] = l.add(sums[0], x);
+                    i += L::N;
+                }
+            }
+        }
+        l.sum(l.add(l.add(sums[0], sums[1]), l.add(sums[2], sums[3])))
+    }
+}
+
+fn extremum<T: Real>(x: &[T], largest: bool) -> T {
+    let none = if largest { T::neg_infinity() } else { T::infinity() };
+    let count = x.len().div_ceil(BLOCK);
+    if count <= 1 {
+        return dispatch(BlockExtremum { x, largest, none });
+    }
+    let mut blocks = scratch::take::<T>(count);
+    parallel_pieces(&mut blocks, 1, GRAIN, |first, blocks| {
+        for (index, block) in (first..).zip(blocks) {
+            let start = index * BLOCK;
+            *block = dispatch(BlockExtremum { x: &x[start..x.len().min(start + BLOCK)], largest, none });
+        }
+    });
+    extremum(&blocks, largest)
+}
+
+struct BlockExtremum<'a, T> {
+    x: &'a [T],
+    largest: bool,
+    none: T,
+}
+
+impl<T: Real> Kernel<T> for BlockExtremum<'_, T> {
+    type Output = T;
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, l: L) -> T {
+        let chunks = self.x.chunks_exact(L::N);
+        let rest = chunks.remainder();
+        let mut extremum = l.splat(self.none);
+        // Stays zero until a NaN comes by: x - x isn't used, since it is NaN for infinity too.
+        let mut bad = l.splat(T::zero());
+        let nan = l.splat(T::nan());
+        for chunk in chunks {
+            // SAFETY: a chunk has N elements.
+            let x = unsafe { l.load(chunk.as_ptr()) };
+            extremum = if self.largest { l.max(x, extremum) } else { l.min(x, extremum) };
+            bad = l.select(l.eq(x, x), bad, nan);
+        }
+        let lanes = l.array(extremum);
+        let mut result = self.none;
+        for x in lanes[..L::N].iter().chain(rest) {
+            let better = if self.largest { *x > result } else { *x < result };
+            if better || x.is_nan() {
+                result = *x;
+            }
+            if result.is_nan() {
+                return result;
+            }
+        }
+        if l.sum(bad).is_nan() { T::nan() } else { result }
+    }
+}
+
+/// `sums[j] = x[0, j] + x[1, j] + ...` for rows of `sums.len()` elements, as of a bias's gradient; or added to `sums`.
+pub fn sum_rows<T: Real>(x: &[T], sums: &mut [T], accumulate: bool) {
+    let columns = sums.len();
+    if columns == 0 {
+        return;
+    }
+    assert!(x.len().is_multiple_of(columns), "{} elements aren't rows of {columns}", x.len());
+    let rows = x.len() / columns;
+    let to = SharedMut(sums.as_mut_ptr());
+    parallel_for(columns.div_ceil(64), (1usize << 15).div_ceil(64 * rows.max(1)), |units| {
+        let columns_here = units.start * 64..(units.end * 64).min(columns);
+        // SAFETY: the pieces take different columns.
+        let sums = unsafe { std::slice::from_raw_parts_mut(to.get().add(columns_here.start), columns_here.len()) };
+        if !accumulate {
+            sums.fill(T::zero());
+        }
+        let mut block = scratch::take::<T>(columns_here.len());
+        for rows in x.chunks(ROWS * columns) {
+            block.fill(T::zero());
+            for row in rows.chunks_exact(columns) {
+                dispatch(Add { to: &mut block, x: &row[columns_here.clone()] });
+            }
+            dispatch(Add { to: sums, x: &block });
+        }
+    });
+}
+
+/// `to[i] += x[i]`
+struct Add<'a, T> {
+    to: &'a mut [T],
+    x: &'a [T],
+}
+
+impl<T: Real> Kernel<T> for Add<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, _: L) {
+        for (to, x) in self.to.iter_mut().zip(self.x) {
+            *to += *x;
+        }
+    }
+}
+
+/// `x[i, j] += bias[j]` for rows of `bias.len()` elements.
+pub fn add_bias<T: Real>(x: &mut [T], bias: &[T]) {
+    if bias.is_empty() {
+        return;
+    }
+    assert!(x.len().is_multiple_of(bias.len()), "{} elements aren't rows of {}", x.len(), bias.len());
+    parallel_pieces(x, bias.len(), (1usize << 15).div_ceil(bias.len()), |_, rows| {
+        for row in rows.chunks_exact_mut(bias.len()) {
+            dispatch(Add { to: row, x: bias });
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compute::level::tests::at_every_level;
+
+    const LENGTHS: [usize; 14] = [0, 1, 2, 3, 7, 8, 15, 16, 17, 33, 100, 1023, 1025, 5000];
+
+    fn check_sums<T: Real>() {
+        for length in LENGTHS {
+            let x: Vec<T> = (0..length).map(|i| T::from(i % 11).unwrap()).collect();
+            let y: Vec<T> = (0..length).map(|i| T::from(i % 3).unwrap()).collect();
+            let expected = (0..length).map(|i| i % 11).sum::<usize>();
+            assert_eq!(sum(&x), T::from(expected).unwrap(), "{length}");
+            let expected = (0..length).map(|i| i % 11 * (i % 3)).sum::<usize>();
+            assert_eq!(dot(&x, &y), T::from(expected).unwrap(), "{length}");
+            let expected = (0..length).map(|i| (i % 11) * (i % 11)).sum::<usize>();
+            assert_eq!(sum_of_squares(&x), T::from(expected).unwrap(), "{length}");
+        }
+    }
+
+    #[test]
+    fn sums() {
+        at_every_level(|| {
+            check_sums::<f32>();
+            check_sums::<f64>();
+        });
+    }
+
+    #[test]
+    fn long_sums_are_accurate_and_the_same_for_any_number_of_threads() {
+        let x: Vec<f32> = (0..200_000).map(|i| 0.1 + (i % 17) as f32).collect();
+        let exact: f64 = x.iter().map(|x| f64::from(*x)).sum();
+        let alone = {
+            let pool = crate::compute::pool::Pool::new(1);
+            let _entered = crate::compute::pool::enter(&pool);
+            sum(&x)
+        };
+        assert_eq!(sum(&x), alone);
+        assert!((f64::from(alone) - exact).abs() <= exact * 2e-7, "{alone} for {exact}");
+    }
+
+    #[test]
+    fn extrema() {
+        at_every_level(|| {
+            for length in LENGTHS {
+                let x: Vec<f32> = (0..length).map(|i| ((i * 37) % 1009) as f32).collect();
+                let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let smallest = x.iter().copied().fold(f32::INFINITY, f32::min);
+                assert_eq!((max(&x), min(&x)), (largest, smallest), "{length}");
+                for at in [0, length / 2, length.saturating_sub(1)] {
+                    if let Some(mut x) = (length > 0).then(|| x.clone()) {
+                        x[at] = f32::NAN;
+                        assert!(max(&x).is_nan() && min(&x).is_nan(), "{length}, NaN at {at}");
+                    }
+                }
+            }
+            assert_eq!(max(&[f64::INFINITY, 1.0]), f64::INFINITY);
+        });
+    }
+
+    #[test]
+    fn rows() {
+        at_every_level(|| {
+            for (rows, columns) in [(0, 3), (1, 1), (3, 5), (70, 17), (200, 64), (5, 1000)] {
+                let x: Vec<f32> = (0..rows * columns).map(|i| (i % 13) as f32).collect();
+                let mut sums = vec![1.0; columns];
+                sum_rows(&x, &mut sums, true);
+                let expected = |j: usize| (0..rows).map(|i| x[i * columns + j]).sum::<f32>();
+                assert!((0..columns).all(|j| sums[j] == expected(j) + 1.0), "[{rows}, {columns}]");
+                sum_rows(&x, &mut sums, false);
+                assert!((0..columns).all(|j| sums[j] == expected(j)), "[{rows}, {columns}]");
+                let mut y = x.clone();
+                add_bias(&mut y, &sums);
+                assert!((0..y.len()).all(|i| y[i] == x[i] + sums[i % columns]));
+            }
+            sum_rows::<f32>(&[], &mut [], false);
+            add_bias::<f32>(&mut [], &[]);
+        });
+    }
+}
