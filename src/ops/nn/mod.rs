@@ -2,6 +2,7 @@
 
 mod activation;
 mod bias;
+mod build;
 mod conv;
 mod ctc;
 mod data_format;

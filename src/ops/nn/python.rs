@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::graph::{Gradient, Graph, Operation, Output};
 use crate::ops::convert::Arg;
+use crate::tensor::DType;
 
 /// What a gradient function returns.
 pub(super) type Gradients = Result<Vec<Option<Gradient>>>;
@@ -68,4 +69,14 @@ pub(super) fn is_zeros(g: &Graph, output: Output) -> bool {
         "Const" | "Fill" => last.starts_with("zeros"),
         _ => false,
     }
+}
+
+/// `tf.cast`: nothing where the dtype is right already.
+pub(super) fn cast(g: &Graph, x: Output, dtype: DType) -> Result<Output> {
+    if g.dtype(x)? == dtype { Ok(x) } else { g.op("Cast").input(x).attr("DstT", dtype).output() }
+}
+
+/// `tf.range(start, limit)`.
+pub(super) fn range(g: &Graph, start: impl Into<Arg>, limit: impl Into<Arg>) -> Result<Output> {
+    g.call("Range").default_name("range").arg(start).arg(limit).arg(1i32).output()
 }
