@@ -5,6 +5,7 @@ mod constant;
 mod constant_value;
 mod control_flow;
 pub mod convert;
+mod functional;
 mod io;
 mod logging;
 mod math;
@@ -13,6 +14,7 @@ pub mod random;
 pub(crate) mod shape;
 pub mod state;
 mod string;
+mod tensor_list;
 
 pub use array::{Idx, PadMode, StridedSliceMasks, densify};
 pub use convert::Arg;
@@ -27,6 +29,7 @@ use std::sync::OnceLock;
 static FAMILIES: &[&[Op]] = &[
     constant::OPS,
     control_flow::OPS,
+    functional::OPS,
     io::OPS,
     math::argmax::OPS,
     math::arithmetic::OPS,
@@ -62,6 +65,7 @@ static FAMILIES: &[&[Op]] = &[
     string::regex::OPS,
     string::split::OPS,
     string::unicode::OPS,
+    tensor_list::OPS,
     training::OPS,
 ];
 

@@ -359,6 +359,19 @@ impl Tensor {
         }
     }
 
+    /// The elements of a tensor of resources or variants, which are copied only where they are shared.
+    pub(crate) fn into_handles(self) -> Result<Vec<Handle>> {
+        let len = self.len();
+        match self.storage {
+            Storage::Handles(handles, offset) => match Arc::try_unwrap(handles) {
+                Ok(handles) if offset == 0 && handles.len() == len => Ok(handles),
+                Ok(handles) => Ok(handles[offset..offset + len].to_vec()),
+                Err(shared) => Ok(shared[offset..offset + len].to_vec()),
+            },
+            _ => Err(self.wrong_type(DType::Variant)),
+        }
+    }
+
     /// The only element.
     ///
     /// # Errors

@@ -16,7 +16,8 @@ mod tile;
 mod transpose;
 mod unique;
 
-pub(crate) use concat::resolve_axis;
+pub(crate) use concat::{concat_tensors, resolve_axis};
+pub(crate) use fill::zeros_of;
 pub use indexed_slices::densify;
 pub use pad::PadMode;
 pub use strided::{Idx, StridedSliceMasks};
