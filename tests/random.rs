@@ -1,5 +1,7 @@
 //! Random ops: the nodes that builders make, streams that go on from run to run, state in variables, errors.
 
+use metagraph::graph::op::Grad;
+use metagraph::graph::{Gradient, Grads};
 use metagraph::ops::convert::Arg;
 use metagraph::ops::random::{FixedUnigram, RandomOptions};
 use metagraph::{Code, DType, Graph, Operation, Output, Result, Session, Shape, Tensor};
@@ -14,16 +16,11 @@ fn options(dtype: DType, seed: Option<i64>) -> RandomOptions {
 
 /// The line that `fixtures/random/make.py` writes for a node.
 fn line(g: &Graph, op: Operation) -> String {
-    let input = |output: Output| {
-        let name = g.tensor_name(output);
-        name.strip_suffix(":0").map_or(name.clone(), str::to_string)
-    };
-    let inputs: Vec<String> = g.inputs(op).into_iter().map(input).collect();
-    let mut line = format!("{} {}", g.op_name(op), g.op_type(op));
-    if !inputs.is_empty() {
-        line += &format!(" {}", inputs.join(","));
-    }
     let node = g.node_def(op).unwrap();
+    let mut line = format!("{} {}", g.op_name(op), g.op_type(op));
+    if !node.input.is_empty() {
+        line += &format!(" {}", node.input.join(","));
+    }
     for name in ["seed", "seed2", "dtype", "output_dtype", "Tout"] {
         use metagraph::proto::attr_value::Value;
         match node.attr.get(name).and_then(|attr| attr.value.as_ref()) {
@@ -53,6 +50,8 @@ fn build(g: &Graph) -> Result<()> {
     g.multinomial(x, 4, None)?;
     g.categorical(x, 4, DType::Int32, None)?;
     g.random_poisson([1f32, 2.0], [3usize], plain)?;
+    g.random_gamma([3usize], [1f32, 2.0], None, plain)?;
+    g.named("gammas").random_gamma([3usize], x, Some(2f32.into()), plain)?;
     let seed = g.named("seed").placeholder(DType::Int32, [2])?;
     g.stateless_random_uniform([3usize], seed, 0, 1, DType::Float)?;
     g.stateless_random_uniform([3usize], [1i32, 2], 0, 9, DType::Int32)?;
@@ -63,6 +62,7 @@ fn build(g: &Graph) -> Result<()> {
     g.stateless_random_poisson([2usize, 2], seed, [1f32, 2.0], DType::Int32)?;
     g.stateless_random_binomial([2usize, 2], seed, [10f32, 20.0], 0.5f32, DType::Int32)?;
     g.stateless_parameterized_truncated_normal([2usize], seed, [0f32, 1.0, -1.0, 1.0].map(Arg::from))?;
+    g.stateless_random_gamma([2usize, 5, 3], seed, x, None, DType::Float)?;
     g.stateless_shuffle(x, seed)?;
     let classes = g.named("classes").placeholder(DType::Int64, Shape::matrix(None, Some(2)))?;
     g.uniform_candidate_sampler(classes, 2, 3, true, 10, None)?;
@@ -84,6 +84,90 @@ fn builders_make_the_nodes_of_tensorflow() {
         assert_eq!(got, expected);
     }
     assert_eq!(lines.len(), include_str!("fixtures/random/nodes.txt").lines().count());
+}
+
+/// A node `samples` of the op, and its parameter `alpha`.
+fn samples(g: &Graph, op: &str, known: bool) -> (Operation, Output) {
+    let unknown = |rank: Shape| if known { rank } else { Shape::unknown() };
+    let alpha = g.named("alpha").placeholder(DType::Float, unknown(Shape::known(&[2]))).unwrap();
+    let length = Shape::vector(known.then_some(1));
+    let shape = g.named("shape").placeholder(DType::Int32, length).unwrap();
+    let constant = |name: &str, text: &str| g.named(name).constant(value(text)).unwrap();
+    let node = g.op(op).name("samples").input(shape);
+    let node = match op {
+        "RandomGamma" => node.input(alpha).attr("seed", 1i64).attr("seed2", 2i64),
+        "StatelessRandomGammaV2" => node.input(constant("seed", "i32[1 2]")).input(alpha),
+        "StatelessRandomGammaV3" => {
+            let node = node.input(constant("key", "u64[1]")).input(constant("counter", "u64[2 3]"));
+            node.input(constant("alg", "i32 1")).input(alpha)
+        }
+        _ => {
+            let node = node.input(constant("seed", "i32[1 2]")).input(alpha);
+            node.input(constant("stddevs", "f32 1")).input(alpha).input(constant("maxvals", "f32 2"))
+        }
+    };
+    (node.finish().unwrap(), alpha)
+}
+
+/// The gradients of the inputs of `samples`.
+fn gradients(g: &Graph, op: Operation, grad: Output) -> Vec<Option<Gradient>> {
+    let record = metagraph::ops::lookup(&g.op_type(op)).unwrap();
+    let Grad::Fn(gradient) = record.grad else { panic!("{} has no gradient", record.name) };
+    let _scope = g.name_scope("samples_grad/").unwrap();
+    gradient(g, op, &Grads::new(&[Some(grad.into())], metagraph::ops::densify)).unwrap()
+}
+
+#[test]
+fn gradients_make_the_nodes_of_tensorflow() {
+    for part in include_str!("fixtures/random/gradients.txt").split("# ").skip(1) {
+        let (head, expected) = part.split_once('\n').unwrap();
+        let (name, known) = head.split_once(' ').unwrap();
+        let g = Graph::new();
+        let (op, _) = samples(&g, name, known == "True");
+        let grad = g.named("grad").placeholder(DType::Float, g.shape(op.output(0)).unwrap()).unwrap();
+        let since = g.len();
+        gradients(&g, op, grad);
+        let lines: Vec<String> = g.get_operations()[since..].iter().map(|&op| line(&g, op)).collect();
+        for (got, expected) in lines.iter().zip(expected.lines()) {
+            assert_eq!(got, expected, "{head}");
+        }
+        assert_eq!(lines.len(), expected.lines().count(), "{head}");
+    }
+}
+
+/// Values of TensorFlow 2.15.
+#[test]
+fn gradients_of_samples() {
+    let rows: [(&str, &str, &str, &[f32]); 3] = [
+        ("RandomGamma", "i32[3]", "f32[0.5 2]", &[1.6706774, 2.4711475]),
+        ("StatelessRandomGammaV2", "i32[3 2]", "f32[0.5 2]", &[2.6393623, 3.2333708]),
+        (
+            "StatelessParameterizedTruncatedNormal",
+            "i32[3 2]",
+            "f32[-0.5 1]",
+            &[3.0, 3.0, 1.8533354, 2.4688213, 1.9516609, 0.8359564],
+        ),
+    ];
+    for (name, shape, alpha, expected) in rows {
+        let g = Graph::new();
+        let (op, input) = samples(&g, name, false);
+        let grad = g.ones_like(op.output(0)).unwrap();
+        let found: Vec<Output> = gradients(&g, op, grad)
+            .iter()
+            .flatten()
+            .map(|gradient| match gradient {
+                Gradient::Dense(output) => *output,
+                Gradient::Sparse(_) => panic!("{name}"),
+            })
+            .collect();
+        let shape_input = g.input(op, 0).unwrap();
+        let out = Session::new(&g).run(&found, &[(shape_input, &value(shape)), (input, &value(alpha))]).unwrap();
+        let values: Vec<f32> = out.iter().flat_map(|tensor| tensor.as_slice::<f32>().unwrap().to_vec()).collect();
+        assert_eq!(values.len(), expected.len());
+        for (got, expected) in values.iter().zip(expected) {
+            assert!((got - expected).abs() < 1e-5 * expected, "{name}: {values:?}");
+        }
+    }
 }
 
 /// Values of `tf.random_uniform([2], seed=1)` in TensorFlow: an op goes on in its stream from run to run, whatever else
