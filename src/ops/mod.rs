@@ -16,7 +16,7 @@ pub mod state;
 mod string;
 mod tensor_list;
 
-pub use array::{Idx, PadMode, StridedSliceMasks, densify};
+pub use array::{Idx, ImagePatches, MatrixDiag, OneHot, PadMode, StridedSliceMasks, densify};
 pub use convert::Arg;
 mod training;
 

@@ -5,7 +5,7 @@ use crate::graph::Gradient;
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
 use crate::graph::{Grads, Graph, Operation, Output};
 use crate::ops::shape;
-use crate::tensor::{Shape, Tensor, dispatch};
+use crate::tensor::{DType, Shape, Tensor, dispatch};
 
 pub(in crate::ops) static OPS: &[Op] = &[
     forwarding("Identity", Grad::Fn(same)),
@@ -59,7 +59,12 @@ pub(in crate::ops) static OPS: &[Op] = &[
         outs: &["output: T"],
         attrs: &["T: type"],
         shape: passed_on,
-        kernel: Kernel::Stateful(|ctx| ctx.forward(0, 0)),
+        kernel: Kernel::Stateful(|ctx| {
+            if ctx.input(0)?.dtype() == DType::Resource {
+                bail!(InvalidArgument, "Input tensor cannot be a resource variable handle.");
+            }
+            ctx.forward(0, 0)
+        }),
         grad: Grad::Missing,
         rows: &["f32[1 2] => f32[1 2]"],
     },

@@ -316,6 +316,17 @@ pub(crate) fn read_view_as(tensor: &Tensor, view: &View, dims: &[usize]) -> Resu
     })
 }
 
+/// `target` with the elements of `from`, in order, at a view's places.
+pub(crate) fn write_view(from: &Tensor, view: &View, target: Tensor) -> Result<Tensor> {
+    moved!(from.dtype(), T => {
+        let from = T::of(from)?;
+        T::change(target, |to| {
+            view.write(from, to);
+            Ok(())
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

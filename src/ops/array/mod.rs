@@ -1,25 +1,33 @@
 //! Ops that make, join, cut, move and look up elements, and TensorFlow's `array_ops`.
 
 mod concat;
+mod diag;
 mod fill;
 mod gather;
 mod identity;
 mod indexed_slices;
 mod items;
 mod pad;
+mod patches;
+mod reverse;
 mod scatter;
 mod shaping;
 mod slice;
+mod space;
 mod split;
+mod stitch;
 mod strided;
 mod tile;
 mod transpose;
 mod unique;
 
 pub(crate) use concat::{concat_tensors, resolve_axis};
+pub use diag::MatrixDiag;
 pub(crate) use fill::zeros_of;
 pub use indexed_slices::densify;
 pub use pad::PadMode;
+pub use patches::ImagePatches;
+pub use reverse::OneHot;
 pub use strided::{Idx, StridedSliceMasks};
 
 use crate::error::Result;

@@ -1,7 +1,7 @@
 //! Padding, with a value or with the tensor's own reflection.
 
 use super::gather::take;
-use super::items::{Item, View, moved, row_major};
+use super::items::{View, row_major, write_view};
 use super::scatter::{Arithmetic, Combine};
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
@@ -123,13 +123,7 @@ fn pad_kernel(ctx: &mut KernelCtx) -> Result<()> {
     let offset = pairs.iter().zip(&strides).map(|(p, s)| p.0 * s.unsigned_abs()).sum();
     let inside = View { dims: input.dims().into(), strides, offset };
     let padded = super::fill::full(&value, &dims)?;
-    let output = moved!(input.dtype(), T => {
-        let from = T::of(input)?;
-        T::change(padded, |to| {
-            inside.write(from, to);
-            Ok(())
-        })
-    })?;
+    let output = write_view(input, &inside, padded)?;
     ctx.set(0, output)
 }
 

@@ -1,6 +1,6 @@
 //! Python's slices: `x[1:3, ..., None, 0]`.
 
-use super::items::{Item, View, moved, read_view_as, row_major};
+use super::items::{View, read_view_as, row_major, write_view};
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, NodeInfo, Op};
 use crate::graph::{Gradient, Grads, Graph, Operation, Output};
@@ -332,13 +332,7 @@ fn strided_slice_grad_kernel(ctx: &mut KernelCtx) -> Result<()> {
         bail!(InvalidArgument, "shape of dy was {:?} instead of {expected:?}", dy.dims());
     }
     let zeros = Tensor::zeros(dy.dtype(), &dims)?;
-    let output = moved!(dy.dtype(), T => {
-        let from = T::of(dy)?;
-        T::change(zeros, |to| {
-            resolved.view(&dims).write(from, to);
-            Ok(())
-        })
-    })?;
+    let output = write_view(dy, &resolved.view(&dims), zeros)?;
     ctx.set(0, output)
 }
 
@@ -358,13 +352,7 @@ pub(crate) fn strided_assign(
     let dims = resolved.known_dims();
     let value = super::tile::broadcast(value, &dims)?;
     let view = resolved.view(target.dims());
-    moved!(target.dtype(), T => {
-        let from = T::of(&value)?;
-        T::change(target, |to| {
-            view.write(from, to);
-            Ok(())
-        })
-    })
+    write_view(&value, &view, target)
 }
 
 fn strided_slice_assign_kernel(ctx: &mut KernelCtx) -> Result<()> {
