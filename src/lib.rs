@@ -11,6 +11,7 @@ pub mod proto;
 pub mod random;
 mod session;
 pub mod tensor;
+pub mod train;
 
 pub use error::{Code, Error, Result};
 pub use exec::Rewrites;

@@ -1,5 +1,8 @@
 //! Variables: kernels, builders, names, initial values.
 
+use metagraph::train::{
+    CustomGetter, Distribution, FanMode, GetVariable, Initializer, Partitioner, Reuse, ScopeName, ScopeOptions, VariableOptions,
+};
 use metagraph::{Code, DType, Graph, Output, Session, Tensor};
 
 fn value(text: &str) -> Tensor {
@@ -155,4 +158,189 @@ fn counting_and_temporary_variables() {
     for _ in 0..2 {
         assert_eq!(session.run(&[last], &[]).unwrap()[0].to_string(), "f32[7]");
     }
+}
+
+/// Every node whose name begins with a prefix: `name = Op(inputs) _class`.
+fn nodes(g: &Graph, prefix: &str) -> Vec<String> {
+    let text = |n: metagraph::proto::NodeDef| {
+        let class = n.attr.get("_class").and_then(|a| metagraph::graph::attr::list(a).ok());
+        let class: String = class.into_iter().flat_map(|l| &l.s).map(|s| format!(" {}", String::from_utf8_lossy(s))).collect();
+        format!("{} = {}({}){class}", n.name, n.op, n.input.join(", "))
+    };
+    g.as_graph_def().node.into_iter().filter(|n| n.name.starts_with(prefix)).map(text).collect()
+}
+
+fn of_shape<const N: usize>(dims: [usize; N], initializer: Initializer) -> GetVariable {
+    GetVariable { shape: Some(dims.into()), initializer: Some(initializer), ..Default::default() }
+}
+
+#[test]
+fn get_variable_makes_the_nodes_and_values_of_tensorflow() {
+    let g = Graph::new();
+    g.set_random_seed(7);
+    let a = g.get_variable("a", [2, 2]).unwrap();
+    let b = g.get_variable_with("b", of_shape([3], Initializer::truncated_normal(0f64, 0.5).seed(3))).unwrap();
+    let init = g.global_variables_initializer().unwrap();
+    let expected = "\
+a/Initializer/random_uniform/shape = Const() loc:@a
+a/Initializer/random_uniform/min = Const() loc:@a
+a/Initializer/random_uniform/max = Const() loc:@a
+a/Initializer/random_uniform/RandomUniform = RandomUniform(a/Initializer/random_uniform/shape) loc:@a
+a/Initializer/random_uniform/sub = Sub(a/Initializer/random_uniform/max, a/Initializer/random_uniform/min) loc:@a
+a/Initializer/random_uniform/mul = Mul(a/Initializer/random_uniform/RandomUniform, a/Initializer/random_uniform/sub) loc:@a
+a/Initializer/random_uniform = AddV2(a/Initializer/random_uniform/mul, a/Initializer/random_uniform/min) loc:@a
+a = VariableV2() loc:@a
+a/Assign = Assign(a, a/Initializer/random_uniform) loc:@a
+a/read = Identity(a) loc:@a";
+    assert_eq!(nodes(&g, "a").join("\n"), expected);
+    assert_eq!(nodes(&g, "init"), ["init = NoOp(^a/Assign, ^b/Assign)"]);
+    let session = Session::new(&g);
+    session.run_targets(&[init], &[]).unwrap();
+    assert_eq!(a.eval(&session).unwrap().to_string(), "f32[[0.6215054 -1.0338376] [-0.1008966 0.87404406]]");
+    assert_eq!(b.eval(&session).unwrap().to_string(), "f32[0.4723519 -0.48339534 0.40258583]");
+}
+
+#[test]
+fn a_resource_variable_has_the_nodes_of_tensorflow() {
+    let g = Graph::new();
+    let options = VariableOptions { use_resource: Some(true), ..Default::default() };
+    let v = g.named("v").variable_with([1f32, 2.0], options).unwrap();
+    let add = v.assign_add([1f32, 1.0]).unwrap();
+    let expected = "\
+v/Initializer/initial_value = Const() loc:@v
+v = VarHandleOp() loc:@v
+v/IsInitialized/VarIsInitializedOp = VarIsInitializedOp(v)
+v/Assign = AssignVariableOp(v, v/Initializer/initial_value)
+v/Read/ReadVariableOp = ReadVariableOp(v)";
+    assert_eq!(nodes(&g, "v").join("\n"), expected);
+    let session = Session::new(&g);
+    session.run_targets(&[v.initializer().unwrap()], &[]).unwrap();
+    assert_eq!(session.run(&[add.output()], &[]).unwrap()[0].to_string(), "f32[2 3]");
+    assert_eq!(v.eval(&session).unwrap().to_string(), "f32[2 3]");
+    v.load(&value("f32[7 8]"), &session).unwrap();
+    assert_eq!(v.eval(&session).unwrap().to_string(), "f32[7 8]");
+}
+
+#[test]
+fn variable_scopes_name_and_share() {
+    let g = Graph::new();
+    let name = |n: &str| g.get_variable(n, [1]).map(|v| v.name().to_string()).map_err(|e| e.code());
+    let kept = {
+        let scope = g.variable_scope("a").unwrap();
+        assert_eq!(name("w"), Ok("a/w:0".to_string()));
+        assert_eq!(name("w"), Err(Code::InvalidArgument));
+        let _inner = g.variable_scope("b").unwrap();
+        assert_eq!(name("w"), Ok("a/b/w:0".to_string()));
+        scope.scope().clone()
+    };
+    for expected in ["layer/w:0", "layer_1/w:0"] {
+        let _scope = g.variable_scope(ScopeName::Default("layer".into())).unwrap();
+        assert_eq!(name("w"), Ok(expected.to_string()));
+    }
+    {
+        let _scope = g.variable_scope_with(&kept, ScopeOptions { reuse: Reuse::Yes, ..Default::default() }).unwrap();
+        assert_eq!(g.constant(1f32).map(|c| g.tensor_name(c)).unwrap(), "a_1/Const:0");
+        assert_eq!(name("w"), Ok("a/w:0".to_string()));
+        assert_eq!(name("x"), Err(Code::InvalidArgument));
+        assert!(g.get_variable("w", [2]).unwrap_err().message().contains("specified shape [2] and found shape [1]"));
+        let _inner = g.variable_scope("b").unwrap();
+        assert_eq!(name("w"), Ok("a/b/w:0".to_string()));
+    }
+    let options = ScopeOptions { reuse: Reuse::Auto, dtype: Some(DType::Double), ..Default::default() };
+    let scope = g.variable_scope_with("c", options).unwrap();
+    for _ in 0..2 {
+        assert_eq!(name("w"), Ok("c/w:0".to_string()));
+    }
+    assert_eq!(g.get_variable("w", [1]).unwrap().dtype(), DType::Double);
+    scope.scope().reuse_variables();
+    assert_eq!(name("new"), Err(Code::InvalidArgument));
+    drop(scope);
+    assert_eq!(name("w"), Ok("w:0".to_string()));
+    assert_eq!(g.variables_in("variables", Some("a")).len(), 2);
+}
+
+#[test]
+fn custom_getters_stand_around_each_other() {
+    let g = Graph::new();
+    let suffix =
+        |text: &'static str| CustomGetter::new(move |getter, g, name, options| getter(g, &format!("{name}{text}"), options));
+    let with = |getter| ScopeOptions { custom_getter: Some(getter), ..Default::default() };
+    let _outer = g.variable_scope_with("s", with(suffix("_outer"))).unwrap();
+    let _inner = g.variable_scope_with("t", with(suffix("_inner"))).unwrap();
+    assert_eq!(g.get_variable("v", [1]).unwrap().name(), "s/t/v_inner_outer:0");
+}
+
+#[test]
+fn initializers_that_cannot_be() {
+    let g = Graph::new();
+    let code = |options: GetVariable| g.get_variable_with("v", options).map(|_| ()).map_err(|e| e.code());
+    let shape = |dims: &[usize]| Some(metagraph::Shape::from(dims));
+    let cases = [
+        GetVariable::default(),
+        GetVariable { shape: Some(metagraph::Shape::unknown()), ..Default::default() },
+        GetVariable { shape: shape(&[1]), dtype: Some(DType::Complex64), ..Default::default() },
+        of_shape([2], Initializer::from_value([1f32, 2.0])),
+        of_shape([1], Initializer::constant([1f32, 2.0])),
+        of_shape([2], Initializer::constant_of_shape(1f32)),
+        of_shape([2], Initializer::variance_scaling(0.0, FanMode::FanIn, Distribution::Uniform)),
+        GetVariable { dtype: Some(DType::Int32), ..of_shape([1], Initializer::constant(0.5f32)) },
+        GetVariable { dtype: Some(DType::Double), initializer: Some(Initializer::from_value(1f32)), ..Default::default() },
+    ];
+    for (index, options) in cases.into_iter().enumerate() {
+        assert_eq!(code(options), Err(Code::InvalidArgument), "case {index}");
+    }
+}
+
+#[test]
+fn partitioned_variables() {
+    let g = Graph::new();
+    let options = GetVariable { partitioner: Some(Partitioner::fixed_size(3, 0)), ..of_shape([7, 2], Initializer::ones()) };
+    let v = g.get_variable_with("p", options.clone()).unwrap();
+    let parts: Vec<String> = v.parts().iter().map(|p| p.save_slice_info().unwrap().spec()).collect();
+    assert_eq!(parts, ["7 2 0,3:0,2", "7 2 3,2:0,2", "7 2 5,2:0,2"]);
+    let whole = v.value().unwrap();
+    assert_eq!((g.tensor_name(whole).as_str(), g.shape(whole).unwrap().to_string().as_str()), ("p:0", "[7,2]"));
+    assert_eq!(v.value().unwrap(), whole);
+    assert!(g.get_variable_with("p", options.clone()).is_err());
+    let reuse = GetVariable { reuse: Some(Reuse::Yes), partitioner: None, ..options };
+    assert_eq!(g.get_variable_with("p", reuse).unwrap(), v);
+    let session = Session::new(&g);
+    session.run_targets(&[g.global_variables_initializer().unwrap()], &[]).unwrap();
+    assert_eq!(v.eval(&session).unwrap(), Tensor::full(&[7, 2], 1f32).unwrap());
+    let rows =
+        [(Partitioner::variable_axis_size(8, 0, None), [4, 1]), (Partitioner::variable_axis_size(8, 0, Some(2)), [2, 1])];
+    let more = [(Partitioner::min_max_variable(10, 0, 16), [2, 1]), (Partitioner::min_max_variable(10, 1, 4), [1, 2])];
+    for (index, (partitioner, expected)) in rows.into_iter().chain(more).enumerate() {
+        let options = GetVariable { partitioner: Some(partitioner), ..of_shape([4, 2], Initializer::zeros()) };
+        let v = g.get_variable_with(&format!("q{index}"), options).unwrap();
+        assert_eq!(v.partitions(), Some(&expected[..]), "{index}");
+    }
+}
+
+#[test]
+fn variables_come_back_from_their_messages() {
+    let g = Graph::new();
+    let resource = VariableOptions { use_resource: Some(true), trainable: Some(false), ..Default::default() };
+    let variables = [g.named("a").variable(1f32).unwrap(), g.named("b").variable_with([2i32], resource).unwrap()];
+    for v in variables {
+        let def = v.to_proto(None).unwrap().unwrap();
+        let again = metagraph::train::Variable::from_proto(&g, &def, None).unwrap();
+        assert_eq!(again, v);
+        assert_eq!(again.to_proto(None).unwrap().unwrap(), def);
+        assert_eq!((again.dtype(), again.shape(), again.trainable()), (v.dtype(), v.shape(), v.trainable()));
+        assert_eq!(v.to_proto(Some("scope")).unwrap(), None);
+    }
+    let missing = metagraph::proto::VariableDef { variable_name: "c:0".into(), ..Default::default() };
+    assert_eq!(metagraph::train::Variable::from_proto(&g, &missing, None).unwrap_err().code(), Code::NotFound);
+}
+
+#[test]
+fn what_has_no_value_is_reported() {
+    let g = Graph::new();
+    let (a, _b) = (g.named("a").variable(1f32).unwrap(), g.named("b").variable(1f32).unwrap());
+    let report = g.report_uninitialized_variables(None).unwrap();
+    let session = Session::new(&g);
+    assert_eq!(session.run(&[report], &[]).unwrap()[0].to_string(), "str[\"a\" \"b\"]");
+    session.run_targets(&[a.initializer().unwrap()], &[]).unwrap();
+    assert_eq!(session.run(&[report], &[]).unwrap()[0].to_string(), "str[\"b\"]");
 }

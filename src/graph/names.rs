@@ -128,6 +128,11 @@ impl Graph {
         self.pending_name.as_deref().unwrap_or(default)
     }
 
+    /// The name given by [`Graph::named`], if one was.
+    pub(crate) fn pending_name(&self) -> Option<&str> {
+        self.pending_name.as_deref()
+    }
+
     /// Opens the scope of a function that emits several nodes: its given name or the default. The handle that is
     /// returned has no pending name.
     pub(crate) fn enter(&self, default: &str) -> Result<(Graph, NameScope)> {

@@ -5,6 +5,7 @@ use super::{number_type, resource_error, variable_input, variable_shape};
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op, PrepareCtx, Prepared};
 use crate::graph::{Graph, Operation, Output};
+use crate::ops::convert::Arg;
 use crate::tensor::{DType, Tensor, dispatch};
 
 pub(super) static OPS: &[Op] = &[
@@ -191,7 +192,7 @@ impl Graph {
     ///
     /// # Errors
     /// `InvalidArgument` for a tensor that is no reference, or a value of another dtype or shape.
-    pub fn assign(&self, variable: Output, value: Output) -> Result<Output> {
+    pub fn assign(&self, variable: Output, value: impl Into<Arg>) -> Result<Output> {
         self.assign_with(variable, value, AssignOptions::default())
     }
 
@@ -199,9 +200,9 @@ impl Graph {
     ///
     /// # Errors
     /// As [`Graph::assign`].
-    pub fn assign_with(&self, variable: Output, value: Output, options: AssignOptions) -> Result<Output> {
+    pub fn assign_with(&self, variable: Output, value: impl Into<Arg>, options: AssignOptions) -> Result<Output> {
         let locking = options.use_locking.unwrap_or(true);
-        let op = self.op("Assign").input(variable).input(value);
+        let op = self.call("Assign").arg(variable).arg(value);
         op.attr("validate_shape", options.validate_shape).attr("use_locking", locking).output()
     }
 
@@ -209,16 +210,16 @@ impl Graph {
     ///
     /// # Errors
     /// As [`Graph::assign`].
-    pub fn assign_add(&self, variable: Output, value: Output) -> Result<Output> {
-        self.op("AssignAdd").input(variable).input(value).output()
+    pub fn assign_add(&self, variable: Output, value: impl Into<Arg>) -> Result<Output> {
+        self.call("AssignAdd").arg(variable).arg(value).output()
     }
 
     /// Subtracts from a variable given by reference, and returns the reference (`tf.assign_sub`).
     ///
     /// # Errors
     /// As [`Graph::assign`].
-    pub fn assign_sub(&self, variable: Output, value: Output) -> Result<Output> {
-        self.op("AssignSub").input(variable).input(value).output()
+    pub fn assign_sub(&self, variable: Output, value: impl Into<Arg>) -> Result<Output> {
+        self.call("AssignSub").arg(variable).arg(value).output()
     }
 
     /// Assigns to a variable given by handle.

@@ -11,6 +11,8 @@ mod scatter;
 pub(crate) use number::Update;
 pub(crate) use rows::position;
 
+pub use assign::AssignOptions;
+
 use crate::error::{Code, Error, Result, bail};
 use crate::graph::op::{InferCtx, KernelCtx, Op, Variable};
 use crate::tensor::{DType, Handle, Shape};

@@ -101,7 +101,7 @@ const fn scatter_grad(update: Update) -> Grad {
 
 fn check_updates(ctx: &InferCtx, variable: &Shape) -> Result<()> {
     let (indices, updates) = (ctx.input(1), ctx.input(2));
-    let row = variable.with_rank_at_least(1)?.slice_from(1);
+    let row = variable.slice_from(1);
     if updates.rank() != Some(0) {
         updates.merge(&indices.concatenate(&row))?;
     }

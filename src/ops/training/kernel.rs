@@ -204,7 +204,7 @@ pub(super) fn infer(ctx: &mut InferCtx) -> Result<()> {
         None => shape = shape.merge(&grad)?,
         Some(indices) => {
             let indices = ctx.input(indices).with_rank(1)?;
-            let rows = shape.with_rank_at_least(1)?.slice_from(1);
+            let rows = shape.slice_from(1);
             let expected = indices.concatenate(&rows);
             expected.merge(&grad).map_err(|e: Error| e.within("the gradient of rows"))?;
         }
