@@ -1,5 +1,6 @@
 //! Ops that make, join, cut, move and look up elements, and TensorFlow's `array_ops`.
 
+mod bits;
 mod concat;
 mod diag;
 mod fill;
@@ -11,6 +12,7 @@ mod pad;
 mod patches;
 mod reverse;
 mod scatter;
+mod search;
 mod shaping;
 mod slice;
 mod space;
