@@ -2,8 +2,10 @@
 
 pub mod bundle;
 mod compute;
+pub mod control_flow;
 mod error;
 mod exec;
+pub mod grad;
 pub mod graph;
 pub mod numpy;
 pub mod ops;
@@ -13,9 +15,12 @@ mod session;
 pub mod tensor;
 pub mod train;
 
+pub use control_flow::WhileOptions;
 pub use error::{Code, Error, Result};
 pub use exec::Rewrites;
+pub use grad::{AggregationMethod, GradientOptions, UnconnectedGradients};
 pub use graph::{Gradient, Graph, IndexedSlices, Operation, Output};
+pub use ops::TensorArray;
 pub use session::{Callable, Session, SessionOptions};
 pub use tensor::{DType, Element, Shape, Tensor};
 

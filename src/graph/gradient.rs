@@ -24,6 +24,13 @@ pub enum Gradient {
     Sparse(IndexedSlices),
 }
 
+impl Gradient {
+    /// The tensor, if it is dense.
+    pub fn dense(self) -> Option<Output> {
+        if let Gradient::Dense(output) = self { Some(output) } else { None }
+    }
+}
+
 impl From<Output> for Gradient {
     fn from(output: Output) -> Gradient {
         Gradient::Dense(output)

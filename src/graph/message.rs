@@ -87,6 +87,11 @@ impl Graph {
         self.read().functions.get(name).map(|f| f.def.clone())
     }
 
+    /// True for the name of a function in the graph's library.
+    pub(crate) fn is_function(&self, name: &str) -> bool {
+        self.read().functions.contains_key(name)
+    }
+
     /// The names of the functions in the graph's library.
     pub fn function_names(&self) -> Vec<String> {
         self.read().functions.keys().cloned().collect()

@@ -5,6 +5,7 @@ use super::{Graph, Node};
 use crate::error::{Error, Result, bail};
 use crate::proto::{AttrValue, NodeDef};
 use crate::tensor::{DType, Shape};
+use std::collections::HashMap;
 
 impl Graph {
     /// The number of nodes.
@@ -144,6 +145,22 @@ impl Graph {
         let inner = self.read();
         let takes = |node: &Node| node.inputs.contains(&output);
         inner.nodes.values().enumerate().filter(|(_, n)| takes(n)).map(|(i, _)| inner.operation(i)).collect()
+    }
+
+    /// The consumers of every tensor that has any.
+    pub(crate) fn all_consumers(&self) -> HashMap<Output, Vec<Operation>> {
+        let inner = self.read();
+        let mut consumers: HashMap<Output, Vec<Operation>> = HashMap::with_capacity(inner.nodes.len());
+        for (index, node) in inner.nodes.values().enumerate() {
+            let op = inner.operation(index);
+            for input in &node.inputs {
+                let list = consumers.entry(*input).or_default();
+                if list.last() != Some(&op) {
+                    list.push(op);
+                }
+            }
+        }
+        consumers
     }
 
     /// A tensor's dtype.

@@ -161,6 +161,16 @@ impl Graph {
         self.guard(Kind::Attr)
     }
 
+    /// The control inputs that a node with these inputs would get from open scopes now.
+    pub(crate) fn control_dependencies_for(&self, inputs: &[Output]) -> Result<Vec<Operation>> {
+        Ok(self.read().controls_for(inputs, &[])?.into_vec())
+    }
+
+    /// Counts a node as made within every open control scope.
+    pub(crate) fn note_made_in_scopes(&self, op: Operation) {
+        self.write().scopes.saw(op);
+    }
+
     /// The nodes that a node made now would run after.
     pub(crate) fn current_control_dependencies(&self) -> Vec<Operation> {
         let inner = self.read();

@@ -57,12 +57,12 @@ pub(super) static OPS: &[Op] = primitives! {
     {
         "Exit", "RefExit",
         ins: &["data: T"], outs: &["output: T"], ref_ins: &["data: Ref(T)"], ref_outs: &["output: Ref(T)"],
-        attrs: &["T: type"], shape: enter_shape, kernel: Kernel::Control(Control::Exit), grad: Grad::Control
+        attrs: &["T: type"], shape: passed_shape, kernel: Kernel::Control(Control::Exit), grad: Grad::Control
     },
     {
         "NextIteration", "RefNextIteration",
         ins: &["data: T"], outs: &["output: T"], ref_ins: &["data: Ref(T)"], ref_outs: &["output: Ref(T)"],
-        attrs: &["T: type"], shape: enter_shape, kernel: Kernel::Control(Control::NextIteration), grad: Grad::Control
+        attrs: &["T: type"], shape: passed_shape, kernel: Kernel::Control(Control::NextIteration), grad: Grad::Control
     },
 };
 
@@ -98,7 +98,18 @@ fn merge_shape(ctx: &mut InferCtx) -> Result<()> {
     Ok(())
 }
 
+/// Only the shape of a loop invariant is sure to hold in each iteration.
 fn enter_shape(ctx: &mut InferCtx) -> Result<()> {
+    if ctx.boolean("is_constant")? {
+        ctx.set(0, ctx.input(0))?;
+    }
+    if let Some(handle) = ctx.handle(0) {
+        ctx.set_handle(0, handle);
+    }
+    Ok(())
+}
+
+fn passed_shape(ctx: &mut InferCtx) -> Result<()> {
     ctx.set(0, ctx.input(0))?;
     if let Some(handle) = ctx.handle(0) {
         ctx.set_handle(0, handle);

@@ -6,6 +6,7 @@ mod constant_value;
 mod control_flow;
 pub mod convert;
 mod functional;
+mod data_flow;
 mod io;
 mod logging;
 mod math;
@@ -20,6 +21,8 @@ pub use array::{Idx, ImagePatches, MatrixDiag, OneHot, PadMode, StridedSliceMask
 pub use convert::Arg;
 mod training;
 
+pub use data_flow::{TensorArray, TensorArrayOptions};
+
 use crate::graph::Graph;
 use crate::graph::op::Op;
 use std::collections::HashMap;
@@ -30,6 +33,8 @@ static FAMILIES: &[&[Op]] = &[
     constant::OPS,
     control_flow::OPS,
     functional::OPS,
+    data_flow::STACKS,
+    data_flow::TENSOR_ARRAYS,
     io::OPS,
     math::argmax::OPS,
     math::arithmetic::OPS,
