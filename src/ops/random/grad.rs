@@ -2,7 +2,6 @@
 
 use crate::error::{Result, bail};
 use crate::graph::{Gradient, Grads, Graph, Operation, Output};
-use crate::ops::array::Idx;
 use crate::ops::convert::Arg;
 use crate::tensor::DType;
 
