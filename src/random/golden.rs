@@ -1,4 +1,4 @@
-//! The rows of `golden.txt`, which `golden.py` writes with TensorFlow.
+//! The rows of `tests/fixtures/random/values.txt`, which `values.py` writes with TensorFlow.
 
 use super::*;
 use half::{bf16, f16};
@@ -247,5 +247,5 @@ fn check_candidates(row: &Row, op: &str, sampler: &str) {
 
 #[test]
 fn as_tensorflow() {
-    include_str!("golden.txt").lines().for_each(check);
+    include_str!("../../tests/fixtures/random/values.txt").lines().for_each(check);
 }
