@@ -9,10 +9,14 @@ mod functional;
 mod data_flow;
 mod io;
 mod logging;
+mod lookup;
 mod math;
 mod nn;
+mod parsing;
 pub mod random;
+pub mod set;
 pub(crate) mod shape;
+pub mod sparse;
 pub mod state;
 mod string;
 mod tensor_list;
@@ -57,6 +61,7 @@ static FAMILIES: &[&[Op]] = &[
     random::STATELESS_PARAMETERS,
     random::STATEFUL,
     random::CANDIDATES,
+    set::OPS,
     state::ASSIGNMENTS,
     state::GATHERS,
     state::REFERENCES,
@@ -76,7 +81,8 @@ static FAMILIES: &[&[Op]] = &[
 
 /// Every op, by family.
 pub fn all() -> impl Iterator<Item = &'static Op> {
-    FAMILIES.iter().chain(array::FAMILIES).chain(nn::FAMILIES).flat_map(|family| family.iter())
+    let folders = [array::FAMILIES, lookup::FAMILIES, nn::FAMILIES, parsing::FAMILIES, sparse::FAMILIES];
+    FAMILIES.iter().chain(folders.into_iter().flatten()).flat_map(|family| family.iter())
 }
 
 /// The record of an op type.

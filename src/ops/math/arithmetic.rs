@@ -198,10 +198,10 @@ kernels! {
     add_numbers: numbers, pairs_wide, 1, Number::add;
     sub: numbers, pairs_wide, 1, Number::sub;
     mul: numbers, pairs_wide, 1, Number::mul;
-    mul_no_nan: inexact, pairs, 1, |x, y| if y == Number::ZERO { y } else { Number::mul(x, y) };
+    mul_no_nan: inexact, pairs, 1, |x, y| if Number::is_zero(y) { y } else { Number::mul(x, y) };
     div_inexact: inexact, pairs_wide, 1, Inexact::div;
     div_integers: integers, pairs, 3, Integer::div;
-    div_no_nan: inexact, pairs, 1, |x, y| if y == Number::ZERO { y } else { Inexact::div(x, y) };
+    div_no_nan: inexact, pairs, 1, |x, y| if Number::is_zero(y) { y } else { Inexact::div(x, y) };
     floor_div_floats: floats, pairs_wide, 1, |x, y| Float::floor(Inexact::div(x, y));
     floor_div_integers: integers, pairs, 4, Integer::floor_div;
     floor_mod_floats: floats, pairs, 10, floor_mod_of;
@@ -214,9 +214,9 @@ kernels! {
     pow_integers: integers, pairs, 10, Integer::power;
     squared_difference: numbers, pairs_wide, 1, difference_squared;
     atan2: floats, pairs, 20, Float::atan2;
-    xlogy: inexact, pairs, 10, |x, y| if x == Number::ZERO { x } else { Number::mul(x, Inexact::ln(y)) };
-    xlog1py: inexact, pairs, 10, |x, y| if x == Number::ZERO { x } else { Number::mul(x, Inexact::ln_1p(y)) };
-    xdivy: inexact, pairs, 1, |x, y| if x == Number::ZERO { x } else { Inexact::div(x, y) };
+    xlogy: inexact, pairs, 10, |x, y| if Number::is_zero(x) { x } else { Number::mul(x, Inexact::ln(y)) };
+    xlog1py: inexact, pairs, 10, |x, y| if Number::is_zero(x) { x } else { Number::mul(x, Inexact::ln_1p(y)) };
+    xdivy: inexact, pairs, 1, |x, y| if Number::is_zero(x) { x } else { Inexact::div(x, y) };
     igamma: floats, pairs, 200, |a, x| Number::from_f64(special::igamma(Real::to_f64(a), Real::to_f64(x)));
     igammac: floats, pairs, 200, |a, x| Number::from_f64(special::igammac(Real::to_f64(a), Real::to_f64(x)));
     igamma_grad_a: floats, pairs, 400, |a, x| Number::from_f64(special::igamma_grad_a(Real::to_f64(a), Real::to_f64(x)));

@@ -17,6 +17,12 @@ pub(crate) trait Number: Element {
     /// A small constant.
     fn from_f64(value: f64) -> Self;
 
+    /// True for zero of either sign.
+    #[inline(always)]
+    fn is_zero(self) -> bool {
+        self == Self::ZERO
+    }
+
     /// The complex conjugate; real numbers are their own.
     #[inline(always)]
     fn conj(self) -> Self {
