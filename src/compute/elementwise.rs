@@ -135,29 +135,47 @@ pub fn update2_with<X: Send, Y: Send, Z: Copy + Sync>(x: &mut [X], y: &mut [Y], 
 }
 
 /// `f(&mut w[i], &mut x[i], &mut y[i], z[i])`
-pub fn update3_with<W: Send, X: Send, Y: Send, Z: Copy + Sync>(
-    w: &mut [W],
-    x: &mut [X],
-    y: &mut [Y],
+pub fn update3_with<T: Send, Z: Copy + Sync>(
+    w: &mut [T],
+    x: &mut [T],
+    y: &mut [T],
     z: &[Z],
-    f: impl Fn(&mut W, &mut X, &mut Y, Z) + Sync,
+    f: impl Fn(&mut T, &mut T, &mut T, Z) + Sync,
 ) {
     check(&[w.len(), x.len(), y.len(), z.len()]);
-    let (to_w, to_x, to_y) = (SharedMut(w.as_mut_ptr()), SharedMut(x.as_mut_ptr()), SharedMut(y.as_mut_ptr()));
+    let to = [w, x, y].map(|slice| SharedMut(slice.as_mut_ptr()));
     pieces(
         z.len(),
         #[inline(always)]
         |start, length| {
             // SAFETY: the pieces don't overlap and lie in the slices.
-            let (w, x, y) = unsafe {
-                (
-                    std::slice::from_raw_parts_mut(to_w.get().add(start), length),
-                    std::slice::from_raw_parts_mut(to_x.get().add(start), length),
-                    std::slice::from_raw_parts_mut(to_y.get().add(start), length),
-                )
-            };
+            let [w, x, y] = [0, 1, 2].map(|i| unsafe { std::slice::from_raw_parts_mut(to[i].get().add(start), length) });
             for (((w, x), y), z) in w.iter_mut().zip(x).zip(y).zip(&z[start..start + length]) {
                 f(w, x, y, *z);
+            }
+        },
+    );
+}
+
+/// `f(&mut v[i], &mut w[i], &mut x[i], &mut y[i], z[i])`
+pub fn update4_with<T: Send, Z: Copy + Sync>(
+    v: &mut [T],
+    w: &mut [T],
+    x: &mut [T],
+    y: &mut [T],
+    z: &[Z],
+    f: impl Fn(&mut T, &mut T, &mut T, &mut T, Z) + Sync,
+) {
+    check(&[v.len(), w.len(), x.len(), y.len(), z.len()]);
+    let to = [v, w, x, y].map(|slice| SharedMut(slice.as_mut_ptr()));
+    pieces(
+        z.len(),
+        #[inline(always)]
+        |start, length| {
+            // SAFETY: the pieces don't overlap and lie in the slices.
+            let [v, w, x, y] = [0, 1, 2, 3].map(|i| unsafe { std::slice::from_raw_parts_mut(to[i].get().add(start), length) });
+            for ((((v, w), x), y), z) in v.iter_mut().zip(w).zip(x).zip(y).zip(&z[start..start + length]) {
+                f(v, w, x, y, *z);
             }
         },
     );
@@ -188,7 +206,10 @@ mod tests {
                 assert_eq!((&out, &a), (&x, &y));
                 update3_with(&mut out, &mut a, &mut b, &x, |out, a, b, x| (*out, *a, *b) = (*a, *b + x, x));
                 let expected: Vec<i32> = x.iter().map(|x| x + x % 7).collect();
-                assert_eq!((out, a, b), (y, expected, x));
+                assert_eq!((&out, &a, &b), (&y, &expected, &x));
+                let mut c = vec![0; length];
+                update4_with(&mut out, &mut a, &mut b, &mut c, &x, |out, a, b, c, x| (*out, *a, *b, *c) = (*b, x, *a, *out));
+                assert_eq!((out, a, b, c), (x.clone(), x, expected, y));
             }
         });
     }

@@ -8,6 +8,7 @@
 #![allow(clippy::needless_range_loop, clippy::too_many_arguments)]
 
 pub mod elementwise;
+pub mod fused;
 pub mod gemm;
 pub mod lanes;
 pub mod level;
