@@ -428,7 +428,12 @@ fn gather(ctx: &mut KernelCtx) -> Result<()> {
     let list = list(ctx, 0)?;
     check_dtype(&list, ctx)?;
     let indices = ctx.input(1)?.to_i64s()?;
-    let shape = full_element_shape(&list, &shape_from(ctx.input(2)?)?)?;
+    let mut shape = list.element_shape.merge(&shape_from(ctx.input(2)?)?)?;
+    for &index in &indices {
+        if let Some(Some(tensor)) = usize::try_from(index).ok().and_then(|i| list.tensors.get(i)) {
+            shape = shape.merge(&tensor.shape())?;
+        }
+    }
     let Some(dims) = shape.to_dims() else {
         bail!(InvalidArgument, "Tried to gather elements with a non-fully-defined element_shape: {shape}")
     };
