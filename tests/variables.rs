@@ -307,8 +307,7 @@ fn partitioned_variables() {
     let session = Session::new(&g);
     session.run_targets(&[g.global_variables_initializer().unwrap()], &[]).unwrap();
     assert_eq!(v.eval(&session).unwrap(), Tensor::full(&[7, 2], 1f32).unwrap());
-    let rows =
-        [(Partitioner::variable_axis_size(8, 0, None), [4, 1]), (Partitioner::variable_axis_size(8, 0, Some(2)), [2, 1])];
+    let rows = [(Partitioner::variable_axis_size(8, 0, None), [4, 1]), (Partitioner::variable_axis_size(8, 0, Some(2)), [2, 1])];
     let more = [(Partitioner::min_max_variable(10, 0, 16), [2, 1]), (Partitioner::min_max_variable(10, 1, 4), [1, 2])];
     for (index, (partitioner, expected)) in rows.into_iter().chain(more).enumerate() {
         let options = GetVariable { partitioner: Some(partitioner), ..of_shape([4, 2], Initializer::zeros()) };

@@ -101,3 +101,23 @@ impl Graph {
         g.boolean_mask(names, mask, 0)
     }
 }
+
+/// An entry of a collection from its message: the variables of TensorFlow's own collections become variables again.
+pub(super) fn from_bytes(g: &Graph, collection: &str, bytes: bytes::Bytes, import_scope: Option<&str>) -> CollectionItem {
+    use prost::Message;
+    let variables = [
+        keys::GLOBAL_VARIABLES,
+        keys::TRAINABLE_VARIABLES,
+        keys::LOCAL_VARIABLES,
+        keys::MODEL_VARIABLES,
+        keys::MOVING_AVERAGE_VARIABLES,
+        keys::METRIC_VARIABLES,
+    ];
+    if variables.contains(&collection)
+        && let Ok(def) = crate::proto::VariableDef::decode(bytes.clone())
+        && let Ok(variable) = Variable::from_proto(g, &def, import_scope)
+    {
+        return CollectionItem::Object(Arc::new(variable));
+    }
+    CollectionItem::Bytes(bytes)
+}
