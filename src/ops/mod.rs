@@ -11,6 +11,7 @@ mod io;
 mod logging;
 mod lookup;
 mod math;
+pub mod math;
 mod nn;
 mod parsing;
 pub mod random;

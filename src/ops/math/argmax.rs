@@ -20,7 +20,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         ],
         shape: arg_shape,
         kernel: Kernel::Pure(|ctx| arg(ctx, true)),
-        grad: Grad::None("an index"),
+        grad: super::grad::NONE,
         rows: &[
             "f32[1 NaN 3 3], i32 0 => i64 2",
             "output_type=i32; i32[[1 5] [4 2]], i32 -1 => i32[1 0]",
@@ -39,7 +39,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         ],
         shape: arg_shape,
         kernel: Kernel::Pure(|ctx| arg(ctx, false)),
-        grad: Grad::None("an index"),
+        grad: super::grad::NONE,
         rows: &["f32[3 NaN 1 1], i32 0 => i64 2", "u8[[1 5] [4 2]], i64 0 => i64[0 1]"],
     },
 ];

@@ -2,6 +2,7 @@
 
 use super::broadcast::Broadcast;
 use super::elementwise::{binary, pairs, pairs_wide};
+use super::grad;
 use super::number::{Float, Inexact, Integer, Number, Real};
 use super::special;
 use crate::error::{Result, bail};
@@ -34,14 +35,14 @@ pub(in crate::ops) static OPS: &[Op] = &[
             "T: {bfloat16, half, float, double, uint8, uint16, uint32, uint64, int8, int16, int32, int64, complex64, complex128, string}",
         ],
         add,
-        Grad::Missing,
+        Grad::Fn(grad::add),
         &["i8[127 -128], i8 1 => i8[-128 -127]", "str[\"a\" \"b\"], str \"c\" => str[\"ac\" \"bc\"]"],
     ),
     op(
         "AddV2",
         NUMBERS,
         add,
-        Grad::Missing,
+        Grad::Fn(grad::add),
         &[
             "f32[[1 2] [3 4]], f32[10 20] => f32[[11 22] [13 24]]",
             "f16[1 2], f16 0.5 => f16[1.5 2.5]",
@@ -49,31 +50,31 @@ pub(in crate::ops) static OPS: &[Op] = &[
             "f32[[1] [2]], f32[10 20 30] => f32[[11 21 31] [12 22 32]]",
         ],
     ),
-    op("Sub", NUMBERS, sub, Grad::Missing, &["u8 1, u8[1 2] => u8[0 255]", "c64[1:2], c64[0:1] => c64[1:1]"]),
-    op("Mul", NUMBERS, mul, Grad::Missing, &["i32[2147483647], i32 2 => i32[-2]", "c64[1:2], c64[0:1] => c64[-2:1]"]),
-    op("MulNoNan", INEXACT, mul_no_nan, Grad::Missing, &["f32[NaN inf 2], f32[0 0 3] => f32[0 0 6]"]),
-    op("Div", NUMBERS, div, Grad::Missing, &["i32[-5 5], i32[3 -3] => i32[-1 -1]", "f32[1 0], f32[0 0] => f32[inf NaN]"]),
-    op("RealDiv", NUMBERS, div, Grad::Missing, &["f64[1 3], f64 2 => f64[0.5 1.5]"]),
-    op("TruncateDiv", NUMBERS, div, Grad::None("an integer's quotient"), &["i64[-7 7], i64 2 => i64[-3 3]"]),
+    op("Sub", NUMBERS, sub, Grad::Fn(grad::sub), &["u8 1, u8[1 2] => u8[0 255]", "c64[1:2], c64[0:1] => c64[1:1]"]),
+    op("Mul", NUMBERS, mul, Grad::Fn(grad::mul), &["i32[2147483647], i32 2 => i32[-2]", "c64[1:2], c64[0:1] => c64[-2:1]"]),
+    op("MulNoNan", INEXACT, mul_no_nan, Grad::Fn(grad::mul_no_nan), &["f32[NaN inf 2], f32[0 0 3] => f32[0 0 6]"]),
+    op("Div", NUMBERS, div, Grad::Fn(grad::div), &["i32[-5 5], i32[3 -3] => i32[-1 -1]", "f32[1 0], f32[0 0] => f32[inf NaN]"]),
+    op("RealDiv", NUMBERS, div, Grad::Fn(grad::real_div), &["f64[1 3], f64 2 => f64[0.5 1.5]"]),
+    op("TruncateDiv", NUMBERS, div, grad::NONE, &["i64[-7 7], i64 2 => i64[-3 3]"]),
     op(
         "DivNoNan",
         INEXACT,
         div_no_nan,
-        Grad::Missing,
+        Grad::Fn(grad::div_no_nan),
         &["f32[NaN inf 1], f32[0 0 2] => f32[0 0 0.5]", "c64[1:2], c64[0:0] => c64[0:0]"],
     ),
     op(
         "FloorDiv",
         NUMBERS,
         floor_div,
-        Grad::Missing,
+        grad::NONE,
         &["i32[-5 5 -2147483648], i32[3 -3 -1] => i32[-2 -2 -2147483648]", "f32[-5 1], f32[3 0] => f32[-2 inf]"],
     ),
     op(
         "FloorMod",
         &["T: {int8, int16, int32, int64, uint8, uint16, uint32, uint64, bfloat16, half, float, double}"],
         floor_mod,
-        Grad::Missing,
+        Grad::Fn(grad::floor_mod),
         &["f32[-5 5 3], f32[3 -3 inf] => f32[1 -1 3]", "i32[-5 5], i32[3 -3] => i32[1 -1]"],
     ),
     op(
@@ -94,37 +95,37 @@ pub(in crate::ops) static OPS: &[Op] = &[
         "Maximum",
         &["T: {bfloat16, half, float, double, int8, uint8, int16, uint16, int32, uint32, int64, uint64}"],
         maximum,
-        Grad::Missing,
+        Grad::Fn(grad::maximum),
         &["f32[NaN 1 2], f32[1 NaN 1] => f32[NaN NaN 2]"],
     ),
     op(
         "Minimum",
         &["T: {bfloat16, half, float, double, int8, uint8, int16, uint16, int32, uint32, int64, uint64}"],
         minimum,
-        Grad::Missing,
+        Grad::Fn(grad::minimum),
         &["f32[NaN 1 2], f32[1 NaN 1] => f32[NaN NaN 1]", "u8[1 200], u8 100 => u8[1 100]"],
     ),
     op(
         "Pow",
         &["T: {bfloat16, float, half, double, int8, int16, int32, int64, complex64, complex128}"],
         pow,
-        Grad::Missing,
+        Grad::Fn(grad::pow),
         &["i32[2 3 0], i32[3 0 0] => i32[8 1 1]", "f32[2 4], f32[-1 0.5] => f32[0.5 2]", "c128[1:1], c128[2] => c128[0:2]"],
     ),
     op(
         "SquaredDifference",
         &["T: {bfloat16, half, float, double, int32, int64, complex64, complex128}"],
         squared_difference,
-        Grad::Missing,
+        Grad::Fn(grad::squared_difference),
         &["c64[1:2], c64[0:3] => c64[2:0]", "i32[1 5], i32 3 => i32[4 4]"],
     ),
     Op {
         ins: &["y: T", "x: T"],
-        ..op("Atan2", FLOATS, atan2, Grad::Missing, &["f32[0 1], f32[-1 1] => f32[3.1415927 0.7853982]"])
+        ..op("Atan2", FLOATS, atan2, Grad::Fn(grad::atan2), &["f32[0 1], f32[-1 1] => f32[3.1415927 0.7853982]"])
     },
-    op("Xlogy", INEXACT, xlogy, Grad::Missing, &["f32[0 2 0], f32[0 1 NaN] => f32[0 0 0]"]),
-    op("Xlog1py", INEXACT, xlog1py, Grad::Missing, &["f32[0 2], f32[-1 0] => f32[0 0]"]),
-    op("Xdivy", INEXACT, xdivy, Grad::Missing, &["f32[0 2], f32[0 4] => f32[0 0.5]"]),
+    op("Xlogy", INEXACT, xlogy, Grad::Fn(grad::xlogy), &["f32[0 2 0], f32[0 1 NaN] => f32[0 0 0]"]),
+    op("Xlog1py", INEXACT, xlog1py, Grad::Fn(grad::xlog1py), &["f32[0 2], f32[-1 0] => f32[0 0]"]),
+    op("Xdivy", INEXACT, xdivy, Grad::Fn(grad::xdivy), &["f32[0 2], f32[0 4] => f32[0 0.5]"]),
     Op {
         ins: &["x1: T", "x2: T"],
         outs: &["output: T"],
@@ -132,7 +133,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
             "NextAfter",
             &["T: {double, float} = DT_FLOAT"],
             next_after,
-            Grad::Missing,
+            Grad::Fn(grad::next_after),
             &["f32[1 0], f32[2 -1] => f32[1.0000001 -1e-45]"],
         )
     },
@@ -143,16 +144,16 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &["T: {float, double} = DT_FLOAT", "Tout: {complex64, complex128} = DT_COMPLEX64"],
         shape: shape::broadcast,
         kernel: Kernel::Pure(complex),
-        grad: Grad::Missing,
+        grad: Grad::Fn(grad::complex),
         rows: &["f32[1 2], f32 3 => c64[1:3 2:3]", "Tout=c128; f64[1 2], f64[3 4] => c128[1:3 2:4]"],
     },
     Op {
         ins: &["a: T", "x: T"],
-        ..op("Igamma", FLOATS, igamma, Grad::Missing, &["f64[2 1], f64[3 0] => f64[0.8008517265285442 0]"])
+        ..op("Igamma", FLOATS, igamma, Grad::Fn(grad::igamma), &["f64[2 1], f64[3 0] => f64[0.8008517265285442 0]"])
     },
     Op {
         ins: &["a: T", "x: T"],
-        ..op("Igammac", FLOATS, igammac, Grad::Missing, &["f64[2 1], f64[3 0] => f64[0.1991482734714558 1]"])
+        ..op("Igammac", FLOATS, igammac, Grad::Fn(grad::igammac), &["f64[2 1], f64[3 0] => f64[0.1991482734714558 1]"])
     },
     Op {
         ins: &["a: T", "x: T"],
@@ -170,7 +171,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
             "Polygamma",
             SINGLE_DOUBLE,
             polygamma,
-            Grad::Missing,
+            Grad::Fn(grad::polygamma),
             &["f64[0 1 3], f64[1 2 -1.5] => f64[-0.5772156649015329 0.6449340668482264 194.59427621918758]"],
         )
     },
@@ -180,7 +181,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
             "Zeta",
             SINGLE_DOUBLE,
             zeta,
-            Grad::Missing,
+            Grad::Fn(grad::zeta),
             &["f64[2 3 1], f64[2 -1.5 2] => f64[0.6449340668482264 0.11810202582086413 inf]"],
         )
     },

@@ -1,6 +1,7 @@
 //! Casts between element types, by the rules of C on x86: what doesn't fit an integer becomes its least value.
 
 use super::elementwise::{each, unary};
+use super::grad;
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op, Value};
 use crate::tensor::{DType, Element, Tensor, dispatch};
@@ -14,7 +15,7 @@ pub(in crate::ops) static OPS: &[Op] = &[Op {
     attrs: &["SrcT: type", "DstT: type", "Truncate: bool = false"],
     shape: cast_shape,
     kernel: Kernel::Pure(cast),
-    grad: Grad::Missing,
+    grad: Grad::Fn(grad::cast),
     rows: &[
         "DstT=i32; f32[NaN inf 1e20 -1.7 300] => i32[-2147483648 -2147483648 -2147483648 -1 300]",
         "DstT=u8; f32[inf -1.7 300] => u8[0 255 44]",

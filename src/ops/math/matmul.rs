@@ -1,17 +1,24 @@
 //! Products of matrices and of batches of matrices.
 
 use super::broadcast::{Broadcast, incompatible};
+use super::grad;
 use super::number::Number;
 use crate::compute::gemm::{GemmElement, Matrix, MatrixMut, gemm};
 use crate::compute::pool;
 use crate::error::{Result, bail};
-use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, KernelFn, Op};
+use crate::graph::op::{Grad, GradFn, InferCtx, Kernel, KernelCtx, KernelFn, Op};
 use crate::ops::shape::broadcast_shapes;
 use crate::tensor::{DType, Element, Shape, Tensor, dispatch};
 use half::bf16;
 use std::borrow::Cow;
 
-const fn batch(name: &'static str, attrs: &'static [&'static str], kernel: KernelFn, rows: &'static [&'static str]) -> Op {
+const fn batch(
+    name: &'static str,
+    attrs: &'static [&'static str],
+    kernel: KernelFn,
+    grad: GradFn,
+    rows: &'static [&'static str],
+) -> Op {
     Op {
         name,
         ins: &["x: T", "y: T"],
@@ -19,7 +26,7 @@ const fn batch(name: &'static str, attrs: &'static [&'static str], kernel: Kerne
         attrs,
         shape: batch_shape,
         kernel: Kernel::Pure(kernel),
-        grad: Grad::Missing,
+        grad: Grad::Fn(grad),
         rows,
     }
 }
@@ -36,7 +43,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         ],
         shape: matmul_shape,
         kernel: Kernel::Pure(matmul),
-        grad: Grad::Missing,
+        grad: Grad::Fn(grad::matmul),
         rows: &[
             "f32[[1 2] [3 4]], f32[[5] [6]] => f32[[17] [39]]",
             "transpose_a=true, transpose_b=true; i32[[1] [2]], i32[[3 4]] => i32{1,1}[11]",
@@ -52,6 +59,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
             "adj_y: bool = false",
         ],
         batch_matmul,
+        grad::batch_matmul,
         &[
             "adj_x=true; c64[[0:1]], c64[[0:1]] => c64[[1:0]]",
             "f32[[[1 2]] [[3 4]]], f32[[[1] [2]] [[3] [4]]] => f32[[[5]] [[25]]]",
@@ -65,6 +73,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
             "adj_y: bool = false",
         ],
         batch_matmul_v2,
+        grad::batch_matmul_v2,
         &[
             "f32[[[1 2]] [[3 4]]], f32[[1] [2]] => f32[[[5]] [[11]]]",
             "adj_y=true; f16[[1 2]], f16[[[1 2]] [[3 4]]] => f16[[[5]] [[11]]]",
@@ -84,7 +93,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         ],
         shape: batch_shape,
         kernel: Kernel::Pure(batch_matmul_v3),
-        grad: Grad::Missing,
+        grad: Grad::Fn(grad::batch_matmul_v2),
         rows: &["Tout=i32; i8[[100 100]], u8[[100] [200]] => i32[[30000]]", "Tout=f32; f32[[1 2]], f32[[3] [4]] => f32[[11]]"],
     },
     Op {
@@ -101,7 +110,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         ],
         shape: matmul_shape,
         kernel: Kernel::Pure(sparse_matmul),
-        grad: Grad::Missing,
+        grad: Grad::Fn(grad::sparse_matmul),
         rows: &["a_is_sparse=true; f32[[0 2]], bf16[[3] [4]] => f32[[8]]"],
     },
 ];

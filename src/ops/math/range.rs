@@ -1,7 +1,8 @@
 //! Sequences, cross products, and arithmetic on shapes.
 
 use super::broadcast::broadcast_dims;
-use super::number::{Float, Inexact, Integer, Number, Real};
+use super::grad;
+use super::number::{Inexact, Integer, Number, Real};
 use crate::error::{Error, Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
 use crate::tensor::{DType, Shape, Tensor, dispatch};
@@ -29,7 +30,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &["T: {bfloat16, half, float, double}", "Tidx: {int32, int64} = DT_INT32"],
         shape: lin_space_shape,
         kernel: Kernel::Pure(lin_space),
-        grad: Grad::Missing,
+        grad: Grad::None("a sequence"),
         rows: &["f32 1, f32 5, i32 5 => f32[1 2 3 4 5]", "f64 1, f64 5, i64 1 => f64[1]"],
     },
     Op {
@@ -39,7 +40,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &["T: {float, double, int32, uint8, int16, int8, int64, bfloat16, uint16, half, uint32, uint64}"],
         shape: cross_shape,
         kernel: Kernel::Pure(cross),
-        grad: Grad::Missing,
+        grad: Grad::Fn(grad::cross),
         rows: &["f32[[1 2 3]], f32[[4 5 6]] => f32[[-3 6 -3]]"],
     },
     Op {

@@ -2,6 +2,7 @@
 
 use super::axes::{reduced_dimensions, reduction_shape};
 use super::broadcast::grain;
+use super::grad;
 use super::number::{Integer, Number, Real};
 use crate::compute::level::vectorize;
 use crate::compute::pool;
@@ -56,7 +57,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         "Sum",
         NUMBERS,
         sum,
-        Grad::Missing,
+        Grad::Fn(grad::sum),
         &[
             "f32[[1 2] [3 4]], i32[0 1] => f32 10",
             "f32[[1 2] [3 4]], i32 -1 => f32[3 7]",
@@ -67,14 +68,14 @@ pub(in crate::ops) static OPS: &[Op] = &[
             "f32[1 2], i32{0}[] => f32[1 2]",
         ],
     ),
-    op("Prod", NUMBERS, prod, Grad::Missing, &["i32[[1 2] [3 4]], i32 1 => i32[2 12]", "f64{0}[], i32 0 => f64 1"]),
-    op("Max", ORDERED, max, Grad::Missing, &["f32[1 NaN 2], i32 0 => f32 NaN", "i8{0,1}[], i32 0 => i8[-128]"]),
-    op("Min", ORDERED, min, Grad::Missing, &["f32[[1 -2] [3 4]], i32 0 => f32[1 -2]", "f32{0}[], i32 0 => f32 inf"]),
+    op("Prod", NUMBERS, prod, Grad::Fn(grad::prod), &["i32[[1 2] [3 4]], i32 1 => i32[2 12]", "f64{0}[], i32 0 => f64 1"]),
+    op("Max", ORDERED, max, Grad::Fn(grad::extremum), &["f32[1 NaN 2], i32 0 => f32 NaN", "i8{0,1}[], i32 0 => i8[-128]"]),
+    op("Min", ORDERED, min, Grad::Fn(grad::extremum), &["f32[[1 -2] [3 4]], i32 0 => f32[1 -2]", "f32{0}[], i32 0 => f32 inf"]),
     op(
         "Mean",
         NUMBERS,
         mean,
-        Grad::Missing,
+        Grad::Fn(grad::mean),
         &[
             "f32[[1 2] [3 5]], i32 1 => f32[1.5 4]",
             "u8[100 100 101], i32 0 => u8 100",
@@ -86,7 +87,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         "EuclideanNorm",
         NUMBERS,
         euclidean_norm,
-        Grad::Missing,
+        Grad::Fn(grad::euclidean_norm),
         &["c64[3:4 0], i32 0 => c64 5", "i32[4 5 7], i32 0 => i32 9", "f32[[3 4] [6 8]], i32 1 => f32[5 10]"],
     ),
     logical("All", all, &["bool[[true false] [true true]], i32 1 => bool[false true]", "bool{0}[], i32 0 => bool true"]),

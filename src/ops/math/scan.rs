@@ -2,6 +2,7 @@
 
 use super::axes::canonical_axis;
 use super::broadcast::grain;
+use super::grad;
 use super::number::{Float, Inexact, Number, Real};
 use crate::compute::pool;
 use crate::error::{Result, bail};
@@ -47,7 +48,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         "Cumsum",
         NUMBERS,
         cumsum,
-        Grad::Missing,
+        Grad::Fn(grad::cumsum),
         &[
             "f32[[1 2] [3 4]], i32 0 => f32[[1 2] [4 6]]",
             "exclusive=true; f32[1 2 3], i32 -1 => f32[0 1 3]",
@@ -60,14 +61,14 @@ pub(in crate::ops) static OPS: &[Op] = &[
         "Cumprod",
         NUMBERS,
         cumprod,
-        Grad::Missing,
+        Grad::Fn(grad::cumprod),
         &["f32[[1 2] [3 4]], i32 1 => f32[[1 2] [3 12]]", "exclusive=true, reverse=true; c64[0:1 2 3], i32 0 => c64[6 3 1]"],
     ),
     op(
         "CumulativeLogsumexp",
         FLOATS,
         cumulative_logsumexp,
-        Grad::Missing,
+        Grad::Fn(grad::cumulative_logsumexp),
         &[
             "f32[1 2 -inf], i32 0 => f32[1 2.3132617 2.3132617]",
             "exclusive=true; f32[1 2 -inf], i32 0 => f32[-inf 1 2.3132617]",

@@ -2,6 +2,7 @@
 
 use super::broadcast::{Broadcast, grain, incompatible};
 use super::elementwise::pairs_wide;
+use super::grad;
 use super::number::Number;
 use super::special;
 use crate::compute::pool;
@@ -21,7 +22,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &["T: type"],
         shape: select_shape,
         kernel: Kernel::Pure(select),
-        grad: Grad::Missing,
+        grad: Grad::Fn(grad::select),
         rows: &[
             "bool[true false], f32[1 2], f32[3 4] => f32[1 4]",
             "bool[true false], i32[[1 2] [3 4]], i32[[5 6] [7 8]] => i32[[1 2] [7 8]]",
@@ -35,7 +36,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &["T: type"],
         shape: select_v2_shape,
         kernel: Kernel::Pure(select_v2),
-        grad: Grad::Missing,
+        grad: Grad::Fn(grad::select_v2),
         rows: &[
             "bool[[true] [false]], f32[1 2], f32 3 => f32[[1 2] [3 3]]",
             "bool[true false], str \"a\", str[\"b\" \"c\"] => str[\"a\" \"c\"]",
@@ -49,7 +50,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &[SUMMABLE],
         shape: shape::unchanged,
         kernel: Kernel::Pure(clip_by_value),
-        grad: Grad::Missing,
+        grad: Grad::Fn(grad::clip_by_value),
         rows: &[
             "f32[1 NaN 5], f32 2, f32 3 => f32[2 NaN 3]",
             "f32[1 2 5], f32[3 3 3], f32 2 => f32[3 3 3]",
@@ -66,7 +67,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         ],
         shape: add_n_shape,
         kernel: Kernel::Pure(add_n),
-        grad: Grad::Missing,
+        grad: Grad::Fn(grad::copied),
         rows: &["f32[1 2], f32[3 4], f32[5 6] => f32[9 12]", "i8 127, i8 1 => i8 -128"],
     },
     Op {
@@ -76,7 +77,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &["N: int >= 1", SUMMABLE, "shape: shape"],
         shape: |ctx| ctx.set(0, ctx.shape_attr("shape")?),
         kernel: Kernel::Pure(add_n),
-        grad: Grad::Missing,
+        grad: Grad::Fn(grad::copied),
         rows: &["shape=shape[2]; f64[1 2], f64[3 4] => f64[4 6]"],
     },
     Op {
@@ -86,7 +87,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &["T: {float, double}"],
         shape: betainc_shape,
         kernel: Kernel::Pure(betainc),
-        grad: Grad::Missing,
+        grad: Grad::Fn(grad::betainc),
         rows: &["f64[1 2], f64[1 3], f64[0.5 0.3] => f64[0.5 0.3483]", "f32 2, f32 3, f32[0.3 1] => f32[0.3483 1]"],
     },
 ];
