@@ -28,12 +28,17 @@ enum Feed {
     Unknown,
 }
 
+/// Ops that refuse inputs whose shapes aren't known when the graph is built.
+const NEED_STATIC_SHAPES: &[&str] = &["ParallelConcat"];
+
 #[test]
 fn rows_give_what_they_say() {
     let mut failures = Vec::new();
     for op in ops::all() {
         for text in op.rows {
-            for feed in [Feed::Constants, Feed::KnownRank, Feed::Unknown] {
+            let feeds = [Feed::Constants, Feed::KnownRank, Feed::Unknown];
+            let feeds = if NEED_STATIC_SHAPES.contains(&op.name) { &feeds[..1] } else { &feeds };
+            for &feed in feeds {
                 if let Err(why) = run_row(op, text, feed) {
                     failures.push(format!("{}: {text} ({feed:?}): {why}", op.name));
                     break;
@@ -73,7 +78,7 @@ fn run_row(op: &'static Op, text: &str, feed: Feed) -> Outcome<()> {
     let say = |e: metagraph::Error| e.to_string();
     let row = parse_row(op, text)?;
     let graph = Graph::new();
-    let mut builder = graph.op(op.name);
+    let mut builder = graph.op(op.name).name("node");
     for (name, value) in &row.attrs {
         let spec = op.signature().attr(name).ok_or(format!("there is no attribute {name}"))?;
         builder = builder.attr(name, spec.parse_value(value).map_err(say)?);
