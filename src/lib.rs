@@ -7,6 +7,7 @@ mod error;
 mod exec;
 pub mod grad;
 pub mod graph;
+pub mod nn;
 pub mod numpy;
 pub mod ops;
 pub mod proto;

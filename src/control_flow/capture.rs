@@ -54,14 +54,12 @@ pub(crate) fn check_input(graph: &Graph, op: Operation, input: Operation) -> Res
     }
     let (name, input_name) = (graph.op_name(op), graph.op_name(input));
     match loop_of_op {
-        Some(_) => bail!(
-            InvalidArgument,
-            "Cannot use '{input_name}' as input to '{name}' because they are in different while loops."
-        ),
-        None => bail!(
-            InvalidArgument,
-            "Cannot use '{input_name}' as input to '{name}' because '{input_name}' is in a while loop."
-        ),
+        Some(_) => {
+            bail!(InvalidArgument, "Cannot use '{input_name}' as input to '{name}' because they are in different while loops.")
+        }
+        None => {
+            bail!(InvalidArgument, "Cannot use '{input_name}' as input to '{name}' because '{input_name}' is in a while loop.")
+        }
     }
 }
 
@@ -107,8 +105,7 @@ fn add_value_to_branch(graph: &Graph, id: ContextId, value: Output, pred: Output
 
 fn add_value_to_loop(graph: &Graph, id: ContextId, value: Output) -> Result<Output> {
     let own = graph.op_context(value.op) == Some(id);
-    let (seen, external, around) =
-        with(graph, id, |c| (c.values.contains(&value), c.external.get(&value).copied(), c.outer));
+    let (seen, external, around) = with(graph, id, |c| (c.values.contains(&value), c.external.get(&value).copied(), c.outer));
     if seen || own {
         return Ok(external.unwrap_or(value));
     }

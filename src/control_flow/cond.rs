@@ -122,8 +122,7 @@ fn branch<R: Nest>(
 
 /// A result of a branch; one from outside is switched, so that it lives where the branch is taken.
 fn output_of_branch(g: &Graph, id: ContextId, value: Output, pred: Output, branch: usize) -> Result<Output> {
-    let (seen, external, around) =
-        with(g, id, |c| (c.values.contains(&value), c.external.get(&value).copied(), c.outer));
+    let (seen, external, around) = with(g, id, |c| (c.values.contains(&value), c.external.get(&value).copied(), c.outer));
     if seen {
         return Ok(external.unwrap_or(value));
     }

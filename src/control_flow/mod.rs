@@ -16,6 +16,6 @@ pub(crate) use context::{
     Backprop, Kind, WhileData, backprop, containing_while, enter, exit, exit_result, is_constant_enter, is_exit, is_loop_switch,
     is_switch, is_while, new_context, outer, output_context, outside, while_context_of, with, with_while, within,
 };
-pub(crate) use recover::recover;
 pub use nest::{Leaf, Nest};
+pub(crate) use recover::recover;
 pub use while_loop::WhileOptions;

@@ -9,7 +9,12 @@ use crate::tensor::DType;
 use std::collections::BTreeMap;
 
 /// The sum of the gradients of one output of `op`.
-pub(super) fn aggregate(g: &Graph, op: Operation, gradients: &[Option<Gradient>], method: AggregationMethod) -> Result<Option<Gradient>> {
+pub(super) fn aggregate(
+    g: &Graph,
+    op: Operation,
+    gradients: &[Option<Gradient>],
+    method: AggregationMethod,
+) -> Result<Option<Gradient>> {
     if let [] | [_] = gradients {
         return Ok(gradients.first().copied().flatten());
     }

@@ -6,7 +6,7 @@ use super::{GradientOptions, UnconnectedGradients, aggregate, loops, primitive};
 use crate::control_flow;
 use crate::error::{Error, Result, bail};
 use crate::graph::op::{Grad, GradFn};
-use crate::graph::{Gradient, Graph, Grads, IndexedSlices, Operation, Output, attr};
+use crate::graph::{Gradient, Grads, Graph, IndexedSlices, Operation, Output, attr};
 use crate::ops::array::densify;
 use crate::tensor::DType;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -54,11 +54,9 @@ fn start_gradients(g: &Graph, ys: &[Output], options: &GradientOptions) -> Resul
         let name = |part: &str| g.named(&format!("grad_ys_{index}{part}"));
         let dtype = g.dtype(y)?;
         starts.push(match given {
-            None if dtype.is_complex() => bail!(
-                InvalidArgument,
-                "Gradients of complex tensors ({}) must set grad_ys (y.dtype = {dtype})",
-                g.tensor_name(y)
-            ),
+            None if dtype.is_complex() => {
+                bail!(InvalidArgument, "Gradients of complex tensors ({}) must set grad_ys (y.dtype = {dtype})", g.tensor_name(y))
+            }
             None => {
                 let shape = g.shape_tensor(y)?;
                 name("").ones(shape, dtype)?.into()

@@ -28,11 +28,9 @@ pub(super) fn zeros_dtype(g: &Graph, output: Output) -> Result<DType> {
     }
     match g.handle_data(output)? {
         Some(data) => Ok(data.dtype),
-        None => bail!(
-            Internal,
-            "Tried to take gradients (or similar) of a variable without handle data: {}",
-            g.tensor_name(output)
-        ),
+        None => {
+            bail!(Internal, "Tried to take gradients (or similar) of a variable without handle data: {}", g.tensor_name(output))
+        }
     }
 }
 
@@ -84,12 +82,7 @@ pub(super) fn branch_of(g: &Graph, op: Operation) -> Option<(Output, usize)> {
 }
 
 /// Zeros for an output of a node without a gradient; none for the Switch of a loop.
-pub(super) fn zeros_in_loops(
-    g: &Graph,
-    loops: Option<&ControlFlowState>,
-    op: Operation,
-    index: usize,
-) -> Result<Option<Output>> {
+pub(super) fn zeros_in_loops(g: &Graph, loops: Option<&ControlFlowState>, op: Operation, index: usize) -> Result<Option<Output>> {
     match loops {
         Some(loops) => loops.zeros_like_output(g, op, index),
         None if has_zeros(g, op.output(index))? => zeros_of_output(g, op, index).map(Some),

@@ -54,12 +54,7 @@ impl ControlFlowState {
     }
 
     /// The Exits that nothing hands gradients to and that must nevertheless be run back through now.
-    pub fn unused_exits(
-        &self,
-        g: &Graph,
-        pending: &mut HashMap<Operation, i64>,
-        to: &HashSet<Operation>,
-    ) -> Vec<Output> {
+    pub fn unused_exits(&self, g: &Graph, pending: &mut HashMap<Operation, i64>, to: &HashSet<Operation>) -> Vec<Output> {
         let mut exits = Vec::new();
         for state in self.states.values() {
             for &exit in &state.exits {
@@ -95,8 +90,7 @@ impl ControlFlowState {
             if e.pending > 0 {
                 return None;
             }
-            let (with_gradient, without): (Vec<Output>, Vec<Output>) =
-                e.deferred.iter().partition(|exit| has_gradient(exit.op));
+            let (with_gradient, without): (Vec<Output>, Vec<Output>) = e.deferred.iter().partition(|exit| has_gradient(exit.op));
             e.unused.extend(without);
             Some(ReadyExits { with_gradient, unused: e.unused.clone() })
         })

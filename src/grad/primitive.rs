@@ -5,7 +5,7 @@ use super::aggregate;
 use super::loop_state;
 use crate::control_flow::{self, Kind, primitive};
 use crate::error::{Result, bail};
-use crate::graph::{Gradient, Graph, Grads, IndexedSlices, Operation, Output};
+use crate::graph::{Gradient, Grads, Graph, IndexedSlices, Operation, Output};
 use primitive::EnterOptions;
 
 type Gradients = Result<Vec<Option<Gradient>>>;
@@ -74,10 +74,7 @@ fn switch_gradient(g: &Graph, gradient: Gradient, pred: Output, name: &str) -> R
             let [indices_false, indices_true] = primitive::switch(g, slices.indices, pred)?;
             let shape = slices.dense_shape.map(|s| primitive::switch(g, s, pred)).transpose()?;
             let side = |values, indices, dense_shape| Gradient::Sparse(IndexedSlices { values, indices, dense_shape });
-            Ok([
-                side(values_false, indices_false, shape.map(|s| s[0])),
-                side(values_true, indices_true, shape.map(|s| s[1])),
-            ])
+            Ok([side(values_false, indices_false, shape.map(|s| s[0])), side(values_true, indices_true, shape.map(|s| s[1]))])
         }
     }
 }
@@ -142,7 +139,11 @@ fn add_back_edge(g: &Graph, merge: Output, gradient: Gradient) -> Result<()> {
     match gradient {
         Gradient::Dense(output) => primitive::add_back_edge(g, merge, output, false).map(drop),
         Gradient::Sparse(_) => {
-            bail!(Unimplemented, "the gradient of the loop variable behind '{}' is rows of a gathered tensor", g.tensor_name(merge))
+            bail!(
+                Unimplemented,
+                "the gradient of the loop variable behind '{}' is rows of a gathered tensor",
+                g.tensor_name(merge)
+            )
         }
     }
 }
@@ -160,7 +161,8 @@ fn merge(g: &Graph, op: Operation, grads: &Grads) -> Gradients {
         }
         Place::Branch(mut pred, _) => {
             // Within a loop, each iteration has its own predicate.
-            if let Some(state) = control_flow::containing_while(g, g.current_context()).and_then(|c| loop_state::of_context(g, c)) {
+            if let Some(state) = control_flow::containing_while(g, g.current_context()).and_then(|c| loop_state::of_context(g, c))
+            {
                 pred = match state.history_of(pred) {
                     Some(real) => real,
                     None => {
@@ -210,8 +212,7 @@ fn exit(g: &Graph, op: Operation, grads: &Grads) -> Gradients {
     let name = control_flow::with(g, grad, |c| c.name.clone());
     let parallel_iterations = control_flow::with_while(g, grad, |w| w.parallel_iterations).unwrap_or(1);
     let named = matches!(gradient, Gradient::Dense(_)).then_some("b_exit");
-    let options =
-        EnterOptions { frame_name: &name, is_constant: false, parallel_iterations, use_input_shape: true, name: named };
+    let options = EnterOptions { frame_name: &name, is_constant: false, parallel_iterations, use_input_shape: true, name: named };
     let entered = control_flow::within(g, Some(grad), || {
         parts.iter().map(|&part| primitive::enter(g, part, &options)).collect::<Result<Vec<Output>>>()
     })?;

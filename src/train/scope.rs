@@ -110,6 +110,16 @@ impl VariableScope {
         self.lock().initializer.clone()
     }
 
+    /// The device on which new variables are cached, if the scope gives one.
+    pub fn caching_device(&self) -> Option<String> {
+        self.lock().caching_device.clone()
+    }
+
+    /// Sets the device on which new variables are cached; an empty one is that of the variable itself.
+    pub fn set_caching_device(&self, device: Option<String>) {
+        self.lock().caching_device = device;
+    }
+
     /// From now on, variables are found, and must be there.
     pub fn reuse_variables(&self) {
         self.lock().reuse = Reuse::Yes;

@@ -167,12 +167,7 @@ pub(super) fn scatter(ctx: &mut KernelCtx) -> Result<()> {
         bail!(InvalidArgument, "Expected indices to be a vector, but received shape: {:?}", indices.dims());
     }
     if indices.len() != value.dims()[0] {
-        bail!(
-            InvalidArgument,
-            "Expected len(indices) == values.shape[0], but saw: {} vs. {}",
-            indices.len(),
-            value.dims()[0]
-        );
+        bail!(InvalidArgument, "Expected len(indices) == values.shape[0], but saw: {} vs. {}", indices.len(), value.dims()[0]);
     }
     let indices = indices.to_i64s()?;
     write_rows(&array, &indices, value)?;
@@ -307,4 +302,3 @@ pub(super) fn close(ctx: &mut KernelCtx) -> Result<()> {
     handle::input::<Array>(ctx)?.close();
     Ok(())
 }
-

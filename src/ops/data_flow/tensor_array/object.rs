@@ -206,11 +206,7 @@ impl Array {
         let state = &mut *state;
         let size = state.elements.len();
         let Some(index) = usize::try_from(index).ok().filter(|&i| i < size || self.is_grad && i < MAX_SIZE) else {
-            bail!(
-                InvalidArgument,
-                "TensorArray {}: Tried to read from index {index} but array size is: {size}",
-                self.name
-            );
+            bail!(InvalidArgument, "TensorArray {}: Tried to read from index {index} but array size is: {size}", self.name);
         };
         if index >= size || !state.elements[index].written {
             self.read_unwritten(state, index)?;

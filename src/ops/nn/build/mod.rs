@@ -2,4 +2,5 @@
 
 mod activation;
 mod cross_entropy;
+mod dropout;
 mod softmax;
