@@ -10,7 +10,6 @@ mod functional;
 mod io;
 mod logging;
 mod lookup;
-mod math;
 pub mod math;
 mod nn;
 mod parsing;
