@@ -7,6 +7,7 @@
 // Loops over small arrays by index become registers, and addresses, strides and counts are many.
 #![allow(clippy::needless_range_loop, clippy::too_many_arguments)]
 
+pub mod conv;
 pub mod elementwise;
 pub mod fused;
 pub mod gemm;

@@ -100,6 +100,9 @@ pub trait GemmElement: Copy + Send + Sync + 'static {
     /// Zero.
     #[doc(hidden)]
     fn zero() -> Self;
+    /// The sum; integers wrap.
+    #[doc(hidden)]
+    fn plus(self, other: Self) -> Self;
 }
 
 /// `c = a b`, or `c += a b` if `accumulate`, split over the current pool.
@@ -144,6 +147,9 @@ macro_rules! blocked_element {
             fn zero() -> $float {
                 0.0
             }
+            fn plus(self, other: $float) -> $float {
+                self + other
+            }
         }
     )*};
 }
@@ -157,12 +163,15 @@ macro_rules! half_element {
             fn zero() -> $half {
                 <$half>::ZERO
             }
+            fn plus(self, other: $half) -> $half {
+                self + other
+            }
         }
     )*};
 }
 
 macro_rules! generic_element {
-    ($($number:ty: $zero:expr, $mul_add:expr;)*) => {$(
+    ($($number:ty: $zero:expr, $plus:expr, $mul_add:expr;)*) => {$(
         impl GemmElement for $number {
             fn product(a: Matrix<'_, $number>, b: Matrix<'_, $number>, c: MatrixMut<'_, $number>, accumulate: bool) {
                 generic::product(a, b, c, accumulate, $zero, #[inline(always)] $mul_add);
@@ -170,13 +179,16 @@ macro_rules! generic_element {
             fn zero() -> $number {
                 $zero
             }
+            fn plus(self, other: $number) -> $number {
+                $plus(self, other)
+            }
         }
     )*};
 }
 
 macro_rules! integer_element {
     ($($integer:ty),*) => {
-        generic_element! { $($integer: 0, |x, y, sum| x.wrapping_mul(y).wrapping_add(sum);)* }
+        generic_element! { $($integer: 0, <$integer>::wrapping_add, |x, y, sum| x.wrapping_mul(y).wrapping_add(sum);)* }
     };
 }
 
@@ -184,6 +196,6 @@ blocked_element!(f32, f64);
 half_element!(f16, bf16);
 integer_element!(i8, i16, i32, i64, u8, u16, u32, u64);
 generic_element! {
-    Complex<f32>: Complex { re: 0.0, im: 0.0 }, |x, y, sum| x * y + sum;
-    Complex<f64>: Complex { re: 0.0, im: 0.0 }, |x, y, sum| x * y + sum;
+    Complex<f32>: Complex { re: 0.0, im: 0.0 }, std::ops::Add::add, |x, y, sum| x * y + sum;
+    Complex<f64>: Complex { re: 0.0, im: 0.0 }, std::ops::Add::add, |x, y, sum| x * y + sum;
 }
