@@ -437,6 +437,9 @@ impl Table {
             }
             return Ok(());
         }
+        if keys.is_empty() {
+            bail!(InvalidArgument, "keys and values cannot be empty tensors.");
+        }
         for (row, key) in keys_of(keys)?.into_iter().enumerate() {
             if let Some(slot) = map.keys.find(&key) {
                 let old = map.cells.gather(&[1], std::iter::once(Ok(slot)), None)?;

@@ -2,13 +2,12 @@
 
 use crate::error::{Error, Result, bail};
 use crate::graph::op::{Grad, Kernel, KernelCtx, Op};
-use crate::proto::{BytesList, Example, Feature, Features, FloatList, Int64List, feature::Kind};
 use crate::tensor::Tensor;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
-use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
 use serde_json::{Map, Value};
 
 pub(super) static OPS: &[Op] = &[Op {
@@ -21,7 +20,7 @@ pub(super) static OPS: &[Op] = &[Op {
     grad: Grad::Missing,
     rows: &[
         "str[\"{}\" \"{\\\"features\\\": {\\\"feature\\\": {\\\"a\\\": {\\\"int64List\\\": {\\\"value\\\": [\\\"1\\\", 2]}}}}}\"] \
-             => str[\"\" \"\\n\\r\\n\\x0b\\n\\x01a\\x12\\x06\\x1a\\x04\\n\\x02\\x01\\x02\"]",
+             => str[\"\" \"\\n\\r\\n\\x0b\\n\\x01a\\x12\\x06\\x1a\\x04\\x08\\x01\\x08\\x02\"]",
     ],
 }];
 
@@ -33,76 +32,100 @@ fn decode_json(ctx: &mut KernelCtx) -> Result<()> {
             let unreadable = |why: String| Error::invalid_argument(format!("Error while parsing JSON at position {at}: {why}"));
             let value: Value = serde_json::from_slice(text).map_err(|e| unreadable(e.to_string()))?;
             let example = example(&value).map_err(|e| unreadable(e.message().to_string()))?;
-            examples.push(Bytes::from(example.encode_to_vec()));
+            examples.push(Bytes::from(example));
         }
         Tensor::from_strings(input.dims(), examples)?
     };
     ctx.set(0, output)
 }
 
+/// A field of bytes: its number, its length, and them.
+fn put(out: &mut Vec<u8>, tag: u32, body: &[u8]) {
+    encode_key(tag, WireType::LengthDelimited, out);
+    encode_varint(body.len() as u64, out);
+    out.extend_from_slice(body);
+}
+
+/// A field of bytes: its number, its length, and them.
+fn put(out: &mut Vec<u8>, tag: u32, body: &[u8]) {
+    encode_key(tag, WireType::LengthDelimited, out);
+    encode_varint(body.len() as u64, out);
+    out.extend_from_slice(body);
+}
+
 fn object<'a>(value: &'a Value, what: &str) -> Result<&'a Map<String, Value>> {
     value.as_object().ok_or_else(|| Error::invalid_argument(format!("{what} must be an object, got {value}")))
 }
 
-/// The only fields that a message may have, by either of their names; others are refused.
-fn known_fields(value: &Value, what: &str, mut each: impl FnMut(&str, &Value) -> Result<bool>) -> Result<()> {
+/// The message that an object stands for, field by field as they are written; `each` refuses names that it doesn't know.
+fn message(value: &Value, what: &str, each: impl Fn(&str, &Value, &mut Vec<u8>) -> Result<bool>) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
     for (name, value) in object(value, what)? {
-        if !each(name, value)? {
+        if !each(name, value, &mut out)? {
             bail!(InvalidArgument, "{what}: cannot find field {name}");
         }
     }
-    Ok(())
+    Ok(out)
 }
 
-fn example(value: &Value) -> Result<Example> {
-    let mut example = Example::default();
-    known_fields(value, "Example", |name, value| {
+fn example(value: &Value) -> Result<Vec<u8>> {
+    message(value, "Example", |name, value, out| {
         if name == "features" && !value.is_null() {
-            example.features = Some(features(value)?);
+            put(out, 1, &features(value)?);
         }
         Ok(name == "features")
-    })?;
-    Ok(example)
+    })
 }
 
-fn features(value: &Value) -> Result<Features> {
-    let mut features = Features::default();
-    known_fields(value, "Features", |name, value| {
+fn features(value: &Value) -> Result<Vec<u8>> {
+    message(value, "Features", |name, value, out| {
         if name == "feature" && !value.is_null() {
             for (key, value) in object(value, "feature")? {
-                features.feature.insert(key.clone(), feature(value)?);
+                let mut entry = Vec::new();
+                put(&mut entry, 1, key.as_bytes());
+                put(&mut entry, 2, &feature(value)?);
+                put(out, 1, &entry);
             }
         }
         Ok(name == "feature")
-    })?;
-    Ok(features)
+    })
 }
 
-fn feature(value: &Value) -> Result<Feature> {
-    let mut kind = None;
-    known_fields(value, "Feature", |name, value| {
-        kind = Some(match name {
-            "bytesList" | "bytes_list" => Kind::BytesList(BytesList { value: list(value, bytes)? }),
-            "floatList" | "float_list" => Kind::FloatList(FloatList { value: list(value, float)? }),
-            "int64List" | "int64_list" => Kind::Int64List(Int64List { value: list(value, int)? }),
+fn feature(value: &Value) -> Result<Vec<u8>> {
+    message(value, "Feature", |name, value, out| {
+        let (tag, element): (u32, fn(&Value, &mut Vec<u8>) -> Result<()>) = match name {
+            "bytesList" | "bytes_list" => (1, |value, out| {
+                put(out, 1, &bytes(value)?);
+                Ok(())
+            }),
+            "floatList" | "float_list" => (2, |value, out| {
+                encode_key(1, WireType::ThirtyTwoBit, out);
+                out.extend_from_slice(&float(value)?.to_le_bytes());
+                Ok(())
+            }),
+            "int64List" | "int64_list" => (3, |value, out| {
+                encode_key(1, WireType::Varint, out);
+                encode_varint(int(value)? as u64, out);
+                Ok(())
+            }),
             _ => return Ok(false),
-        });
+        };
+        if !value.is_null() {
+            put(out, tag, &list(value, element)?);
+        }
         Ok(true)
-    })?;
-    Ok(Feature { kind })
+    })
 }
 
-fn list<T>(value: &Value, element: fn(&Value) -> Result<T>) -> Result<Vec<T>> {
-    let mut all = Vec::new();
-    known_fields(value, "list", |name, value| {
+fn list(value: &Value, element: fn(&Value, &mut Vec<u8>) -> Result<()>) -> Result<Vec<u8>> {
+    message(value, "list", |name, value, out| {
         match value {
-            Value::Array(items) => items.iter().try_for_each(|item| element(item).map(|e| all.push(e)))?,
+            Value::Array(items) => items.iter().try_for_each(|item| element(item, out))?,
             Value::Null => {}
             other => bail!(InvalidArgument, "value must be an array, got {other}"),
         }
         Ok(name == "value")
-    })?;
-    Ok(all)
+    })
 }
 
 fn bytes(value: &Value) -> Result<Bytes> {

@@ -103,7 +103,7 @@ pub(super) static OPS: &[Op] = &[
         attrs: &[number_type!("T")],
         shape: values_shape,
         kernel: Kernel::Pure(|ctx| with_dense(ctx, Cwise::Mul)),
-        grad: Grad::Missing,
+        grad: Grad::Fn(|g, op, grads| super::grad::cwise(g, op, grads, true)),
         rows: &["i64[[0 0] [1 1]], f32[1 2], i64[2 2], f32[[10] [20]] => f32[10 40]"],
     },
     Op {
@@ -113,7 +113,7 @@ pub(super) static OPS: &[Op] = &[
         attrs: &[number_type!("T")],
         shape: values_shape,
         kernel: Kernel::Pure(|ctx| with_dense(ctx, Cwise::Div)),
-        grad: Grad::Missing,
+        grad: Grad::Fn(|g, op, grads| super::grad::cwise(g, op, grads, false)),
         rows: &["i64[[0 0] [1 1]], i32[7 -7], i64[2 2], i32 2 => i32[3 -3]"],
     },
     Op {
@@ -123,7 +123,7 @@ pub(super) static OPS: &[Op] = &[
         attrs: &["T: {half, float, double}"],
         shape: values_shape,
         kernel: Kernel::Pure(softmax),
-        grad: Grad::Missing,
+        grad: Grad::Fn(super::grad::softmax),
         rows: &["i64[[0 0] [0 1] [1 1]], f32[3 3 -5], i64[2 2] => f32[0.5 0.5 1]"],
     },
 ];

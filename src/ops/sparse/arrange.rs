@@ -16,7 +16,7 @@ pub(super) static OPS: &[Op] = &[
         attrs: &["T: type"],
         shape: reorder_shape,
         kernel: Kernel::Pure(reorder),
-        grad: Grad::Missing,
+        grad: Grad::Fn(super::grad::reorder),
         rows: &[
             "i64[[1 0] [0 1] [0 0]], str[\"a\" \"b\" \"c\"], i64[2 2] => i64[[0 0] [0 1] [1 0]], str[\"c\" \"b\" \"a\"]",
             "i64{0,2}[], f32{0}[], i64[2 2] => i64{0,2}[], f32{0}[]",

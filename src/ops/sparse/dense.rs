@@ -20,7 +20,7 @@ pub(super) static OPS: &[Op] = &[
             ctx.set(0, ctx.constant_shape(1))
         },
         kernel: Kernel::Pure(to_dense),
-        grad: Grad::Missing,
+        grad: Grad::Fn(super::grad::to_dense),
         rows: &[
             "i32[[0 1] [1 0]], i32[2 3], i32 5, i32 -1 => i32[[-1 5 -1] [5 -1 -1]]",
             "i64[1 2], i64[4], str[\"a\" \"b\"], str \"-\" => str[\"-\" \"a\" \"b\" \"-\"]",

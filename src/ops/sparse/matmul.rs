@@ -14,7 +14,7 @@ pub(super) static OPS: &[Op] = &[Op {
     attrs: &["T: type", "Tindices: {int32, int64} = DT_INT64", "adjoint_a: bool = false", "adjoint_b: bool = false"],
     shape: matmul_shape,
     kernel: Kernel::Pure(matmul),
-    grad: Grad::Missing,
+    grad: Grad::Fn(super::grad::matmul),
     rows: &[
         "i64[[0 1] [1 0]], f32[2 3], i64[2 2], f32[[1 2] [3 4]] => f32[[6 8] [3 6]]",
         "adjoint_a=true, adjoint_b=true; i64[[0 1] [1 0]], f32[2 3], i64[2 2], f32[[1 2] [3 4]] => f32[[6 12] [2 6]]",

@@ -3,6 +3,7 @@
 mod arithmetic;
 mod arrange;
 mod dense;
+mod grad;
 mod matmul;
 mod ragged;
 mod reduce;

@@ -21,7 +21,7 @@ pub(super) static OPS: &[Op] = &[
         attrs: &["keep_dims: bool = false", number_type!("T")],
         shape: reduced_shape,
         kernel: Kernel::Pure(|ctx| reduce(ctx, false, false)),
-        grad: Grad::Missing,
+        grad: Grad::Fn(super::grad::reduce_sum),
         rows: &[
             "i64[[0 0] [0 2] [1 1]], i32[1 1 1], i64[2 3], i32 0 => i32[1 1 1]",
             "keep_dims=true; i64[[0 0] [0 2] [1 1]], i32[1 1 1], i64[2 3], i32[-1] => i32[[2] [1]]",
