@@ -31,7 +31,12 @@ fn model(placeholder: &str) -> (Graph, metagraph::Output, metagraph::Output) {
     let g = Graph::new();
     let x = g.named(placeholder).placeholder(DType::Float, [None, Some(2)]).unwrap();
     let w = g.get_variable("w", [2, 3]).unwrap();
-    let b = g.get_variable_with("b", GetVariable { shape: Some([3].into()), initializer: Some(Initializer::ones()), ..Default::default() }).unwrap();
+    let b = g
+        .get_variable_with(
+            "b",
+            GetVariable { shape: Some([3].into()), initializer: Some(Initializer::ones()), ..Default::default() },
+        )
+        .unwrap();
     let product = g.op("MatMul").input(x).input(w.value().unwrap()).output().unwrap();
     let y = g.op("AddV2").input(product).input(b.value().unwrap()).name("y").output().unwrap();
     (g, x, y)
@@ -83,8 +88,11 @@ fn old_checkpoints_are_removed() {
     for step in 1..=4 {
         saver.save_with(&session, folder.file("m"), &SaveOptions { global_step: Some(step), ..Default::default() }).unwrap();
     }
-    let mut left: Vec<String> =
-        std::fs::read_dir(&folder.0).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).filter(|n| n.ends_with(".index")).collect();
+    let mut left: Vec<String> = std::fs::read_dir(&folder.0)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .filter(|n| n.ends_with(".index"))
+        .collect();
     left.sort();
     assert_eq!(left, ["m-3.index", "m-4.index"]);
 }
@@ -107,7 +115,8 @@ fn a_restore_says_all_that_is_wrong() {
     let error = saver.restore(&session, &prefix).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("Key c not found") && text.contains("w is float32[2,3]") && text.contains("b"), "{text}");
-    let report = saver.restore_partial(&session, prefix.to_str().unwrap(), |k| if k == "c" { "b".into() } else { k.into() }).unwrap();
+    let report =
+        saver.restore_partial(&session, prefix.to_str().unwrap(), |k| if k == "c" { "b".into() } else { k.into() }).unwrap();
     assert_eq!(report.restored, ["c"]);
     assert_eq!(report.mismatched.len(), 1);
     assert_eq!(session.run_named(&["c:0"], &[]).unwrap()[0].to_string(), "f32[1 1 1]");

@@ -20,10 +20,10 @@ pub mod sparse;
 pub mod state;
 mod string;
 mod tensor_list;
+mod training;
 
 pub use array::{Idx, ImagePatches, MatrixDiag, OneHot, PadMode, StridedSliceMasks, densify};
 pub use convert::Arg;
-mod training;
 
 pub use data_flow::{TensorArray, TensorArrayOptions};
 
