@@ -388,4 +388,25 @@ impl Graph {
         let product = g.matmul_with(a, column, options)?;
         g.squeeze(product, &[-1])
     }
+
+    /// The sums of the rows of each segment, by sorted segment ids (`tf.segment_sum`).
+    ///
+    /// # Errors
+    /// `InvalidArgument` where the ids aren't a vector of integers.
+    pub fn segment_sum(&self, data: Output, segment_ids: impl Into<Arg>) -> Result<Output> {
+        self.call("SegmentSum").arg(data).arg(segment_ids).output()
+    }
+
+    /// The sums of the rows of each segment, by ids in any order; negative ones are left out (`tf.unsorted_segment_sum`).
+    ///
+    /// # Errors
+    /// `InvalidArgument` where the data's shape doesn't begin with that of the ids.
+    pub fn unsorted_segment_sum(
+        &self,
+        data: Output,
+        segment_ids: impl Into<Arg>,
+        num_segments: impl Into<Arg>,
+    ) -> Result<Output> {
+        self.call("UnsortedSegmentSum").arg(data).arg(segment_ids).arg(num_segments).output()
+    }
 }

@@ -16,6 +16,8 @@ mod operators;
 pub(crate) mod range;
 pub(super) mod reduce;
 pub(super) mod scan;
+pub(super) mod segment;
 pub(crate) mod select;
+pub(super) mod sparse_segment;
 pub(crate) mod special;
 pub(super) mod unary;

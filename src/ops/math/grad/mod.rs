@@ -5,6 +5,7 @@ mod broadcast;
 mod functions;
 mod products;
 mod reductions;
+mod segments;
 mod special;
 
 pub(super) use arithmetic::*;
@@ -13,6 +14,7 @@ pub(super) use functions::*;
 pub(super) use products::*;
 pub(crate) use reductions::reduced_shape;
 pub(super) use reductions::*;
+pub(super) use segments::*;
 pub(super) use special::*;
 
 use crate::error::Result;
