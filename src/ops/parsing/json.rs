@@ -46,13 +46,6 @@ fn put(out: &mut Vec<u8>, tag: u32, body: &[u8]) {
     out.extend_from_slice(body);
 }
 
-/// A field of bytes: its number, its length, and them.
-fn put(out: &mut Vec<u8>, tag: u32, body: &[u8]) {
-    encode_key(tag, WireType::LengthDelimited, out);
-    encode_varint(body.len() as u64, out);
-    out.extend_from_slice(body);
-}
-
 fn object<'a>(value: &'a Value, what: &str) -> Result<&'a Map<String, Value>> {
     value.as_object().ok_or_else(|| Error::invalid_argument(format!("{what} must be an object, got {value}")))
 }

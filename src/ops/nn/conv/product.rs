@@ -112,7 +112,7 @@ fn scatter<T: ConvElement>(geometry: &Geometry, group: usize, image: &mut [T], f
             #[inline(always)]
             |from, to, length| {
                 for (out, &x) in image[to..to + length].iter_mut().zip(&row[from..from + length]) {
-                    *out = out.plus(x);
+                    *out = ConvElement::plus(*out, x);
                 }
             },
             |_, _| (),
