@@ -40,15 +40,22 @@ use crate::tensor::{DType, Tensor};
 
 /// The records, by topic.
 pub(super) static FAMILIES: &[&[Op]] = &[
+    bits::OPS,
     concat::OPS,
+    diag::OPS,
     fill::OPS,
     gather::OPS,
     identity::OPS,
     pad::OPS,
+    patches::OPS,
+    reverse::OPS,
     scatter::OPS,
+    search::OPS,
     shaping::OPS,
     slice::OPS,
+    space::OPS,
     split::OPS,
+    stitch::OPS,
     strided::OPS,
     tile::OPS,
     transpose::OPS,
