@@ -48,7 +48,7 @@ impl Tensor {
             DType::Float8E5m2 | DType::Float8E4m3fn => fill(dtype, dims, count, &m.float8_val, |v| v),
             DType::String => {
                 let mut values = Vec::new();
-                if values.try_reserve_exact(count).is_err() || m.string_val.len() > count {
+                if values.try_reserve_exact(count).is_err() || m.string_val.len() > count.max(1) {
                     bail!(InvalidArgument, "{} strings for shape {dims:?}", m.string_val.len());
                 }
                 values.extend(m.string_val.iter().cloned());

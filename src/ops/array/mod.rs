@@ -30,6 +30,7 @@ pub use indexed_slices::densify;
 pub use pad::PadMode;
 pub use patches::ImagePatches;
 pub use reverse::OneHot;
+pub(super) use strided::strided_slice_assign_kernel;
 pub use strided::{Idx, StridedSliceMasks};
 
 use crate::error::Result;

@@ -355,24 +355,27 @@ pub(crate) fn strided_assign(
     write_view(&value, &view, target)
 }
 
-fn strided_slice_assign_kernel(ctx: &mut KernelCtx) -> Result<()> {
-    let variable = ctx.variable(0)?;
+/// Replaces the slice of a variable, given by reference or by handle, in place where nothing else holds its value.
+pub(in crate::ops) fn strided_slice_assign_kernel(ctx: &mut KernelCtx) -> Result<()> {
+    let variable = crate::ops::state::variable_input(ctx, 0)?;
     let (begin, end, strides, value) = (ctx.input(1)?, ctx.input(2)?, ctx.input(3)?, ctx.input(4)?);
     let node = ctx.node();
-    variable.update(|tensor| {
-        resolve_tensors(tensor.dims(), begin, end, strides, node)?;
-        let whole = std::mem::replace(tensor, Tensor::scalar(false));
-        let backup = whole.dims().to_vec();
-        match strided_assign(whole.clone(), node, begin, end, strides, value) {
-            Ok(changed) => *tensor = changed,
-            Err(error) => {
-                *tensor = whole.reshaped(&backup)?;
-                return Err(error);
-            }
+    let changed = variable.update(|tensor| {
+        let resolved = resolve_tensors(tensor.dims(), begin, end, strides, node)?;
+        let value = super::tile::broadcast(value, &resolved.known_dims())?;
+        let view = resolved.view(tensor.dims());
+        if value.dtype() != tensor.dtype() {
+            bail!(InvalidArgument, "a variable of {} can't be assigned {}", tensor.dtype(), value.dtype());
         }
+        let whole = std::mem::replace(tensor, Tensor::scalar(false));
+        *tensor = write_view(&value, &view, whole)?;
         Ok(())
-    })?;
-    ctx.forward(0, 0)
+    });
+    if ctx.num_outputs() > 0 {
+        changed?;
+        return ctx.forward(0, 0);
+    }
+    changed.map_err(|e| crate::ops::state::resource_error(e, &variable))
 }
 
 /// The attributes of one slice on another node.

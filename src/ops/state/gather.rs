@@ -3,8 +3,7 @@
 use super::rows::{checked_rows, checked_tuples};
 use super::{resource_error, variable_input};
 use crate::error::{Result, bail};
-use crate::graph::Graph;
-use crate::graph::Output;
+use crate::graph::{Gradient, Grads, Graph, IndexedSlices, Operation, Output};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
 use crate::tensor::{DType, Dims, Tensor};
 
@@ -16,7 +15,7 @@ pub(super) static OPS: &[Op] = &[
         attrs: &["batch_dims: int = 0", "validate_indices: bool = true", "dtype: type", "Tindices: {int32, int64}"],
         shape: resource_gather_shape,
         kernel: Kernel::Stateful(resource_gather),
-        grad: Grad::Missing,
+        grad: Grad::Fn(resource_gather_grad),
         rows: &[],
     },
     Op {
@@ -26,7 +25,7 @@ pub(super) static OPS: &[Op] = &[
         attrs: &["dtype: type", "Tindices: {int32, int64}"],
         shape: resource_gather_nd_shape,
         kernel: Kernel::Stateful(resource_gather_nd),
-        grad: Grad::Missing,
+        grad: Grad::Fn(resource_gather_nd_grad),
         rows: &[],
     },
 ];
@@ -159,6 +158,32 @@ fn resource_gather_nd(ctx: &mut KernelCtx) -> Result<()> {
     let dims: Dims = outer.iter().chain(inner).copied().collect();
     let output = gather(&params, &rows, inner.iter().product(), &dims)?;
     ctx.set(0, output)
+}
+
+fn resource_gather_grad(g: &Graph, op: Operation, grads: &Grads) -> Result<Vec<Option<Gradient>>> {
+    let grad = grads.dense(g, 0)?;
+    let (handle, indices) = (g.input(op, 0)?, g.input(op, 1)?);
+    let params_shape = g.variable_shape(handle)?;
+    let size = g.expand_dims(g.size(indices)?, 0i32)?;
+    let inner = g.index(params_shape, &[(1..).into()])?;
+    let values_shape = g.concat(&[size.into(), inner.into()], 0i32)?;
+    let values = g.reshape(grad, values_shape)?;
+    let indices = g.reshape(indices, size)?;
+    Ok(vec![Some(Gradient::Sparse(IndexedSlices { values, indices, dense_shape: Some(params_shape) })), None])
+}
+
+fn resource_gather_nd_grad(g: &Graph, op: Operation, grads: &Grads) -> Result<Vec<Option<Gradient>>> {
+    let grad = grads.dense(g, 0)?;
+    let (handle, indices) = (g.input(op, 0)?, g.input(op, 1)?);
+    let shape = g.op("VariableShape").input(handle).attr("out_type", g.dtype(indices)?).output()?;
+    let rows = g.shape(indices)?;
+    let gradient = if rows.rank() == Some(2) && rows.dim(-1) == Some(1) {
+        let indices = g.squeeze(indices, &[-1])?;
+        Gradient::Sparse(IndexedSlices { values: grad, indices, dense_shape: Some(shape) })
+    } else {
+        g.scatter_nd(indices, grad, shape)?.into()
+    };
+    Ok(vec![Some(gradient), None])
 }
 
 impl Graph {
