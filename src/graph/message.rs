@@ -5,7 +5,6 @@ use super::op::Signature;
 use super::{Graph, Inner};
 use crate::error::{Error, Result, bail};
 use crate::proto::{FunctionDef, FunctionDefLibrary, GraphDef, NodeDef, OpDef};
-use indexmap::IndexMap;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -326,6 +325,3 @@ pub(crate) fn signature_of(def: &OpDef) -> Result<Signature> {
         attrs: def.attr.iter().map(attr).collect(),
     })
 }
-
-/// Reads functions by name, so that bodies can be looked up while they are instantiated.
-pub(crate) type Functions = IndexMap<String, Arc<FunctionRecord>>;

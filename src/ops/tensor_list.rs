@@ -485,7 +485,7 @@ fn scatter(ctx: &mut KernelCtx) -> Result<()> {
     let (tensor, indices) = (ctx.input(0)?.clone(), ctx.input(1)?.to_i64s()?);
     let element_shape = shape_from(ctx.input(2)?)?;
     let stated = if ctx.num_inputs() > 3 { ctx.int_input(3)? } else { -1 };
-    if stated < -1 || stated > MOST_ELEMENTS {
+    if !(-1..=MOST_ELEMENTS).contains(&stated) {
         bail!(InvalidArgument, "TensorListScatter expected num_elements >= -1, found: {stated}");
     }
     let highest = indices.iter().copied().max().unwrap_or(-1);

@@ -49,7 +49,7 @@ impl Buffer {
 
     /// Turns back into a vector that holds all of the memory, if it was allocated for such elements.
     pub fn into_vec<T: Element>(self) -> Result<Vec<T>, Buffer> {
-        if self.layout.align() != align_of::<T>() || self.layout.size() % size_of::<T>() != 0 {
+        if self.layout.align() != align_of::<T>() || !self.layout.size().is_multiple_of(size_of::<T>()) {
             return Err(self);
         }
         let buffer = ManuallyDrop::new(self);

@@ -161,7 +161,7 @@ impl Tensor {
                 if bytes <= INLINE_BYTES {
                     Storage::Inline([0; 2])
                 } else {
-                    let align = plain.size().min(8).max(1);
+                    let align = plain.size().clamp(1, 8);
                     let align = if plain == DType::Complex64 { 4 } else { align };
                     let (buffer, offset) = Buffer::allocate(bytes, align, zeroed).map_err(|_| {
                         Error::resource_exhausted(format!("OOM when allocating tensor with shape {dims:?} and type {dtype}"))

@@ -206,7 +206,7 @@ impl Parser<'_> {
         if end == 0 {
             bail!(InvalidArgument, "a value is missing in a tensor");
         }
-        self.items.push(self.rest[..end].as_bytes().to_vec());
+        self.items.push(self.rest.as_bytes()[..end].to_vec());
         self.rest = &self.rest[end..];
         Ok(())
     }

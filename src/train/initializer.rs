@@ -304,7 +304,7 @@ fn filled(value: &Tensor, dims: &[usize], verify_shape: bool) -> Result<Tensor> 
     if verify_shape && value.dims() != dims {
         bail!(InvalidArgument, "Expected Tensor's shape: {dims:?}, got {:?}.", value.dims());
     }
-    if value.len() > count && count > 0 || value.is_empty() && count > 0 {
+    if count > 0 && (value.len() > count || value.is_empty()) {
         bail!(
             InvalidArgument,
             "Too many or no elements provided. Takes {}, but got {} in shape {:?}.",

@@ -61,7 +61,7 @@ fn strong(ctx: &mut KernelCtx) -> Result<()> {
 /// TensorFlow's `Hash64` of bytes: MurmurHash64A with a seed of its own.
 pub(in crate::ops) fn hash64(text: &[u8]) -> u64 {
     const MULTIPLIER: u64 = 0xc6a4_a793_5bd1_e995;
-    const SEED: u64 = 0xDECA_FCAF_FE;
+    const SEED: u64 = 0x00DE_CAFC_AFFE;
     let mut hash = SEED ^ (text.len() as u64).wrapping_mul(MULTIPLIER);
     let (words, tail) = text.as_chunks::<8>();
     for word in words {

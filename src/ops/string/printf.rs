@@ -94,7 +94,7 @@ mod tests {
             assert_eq!(general(value, 6), text);
         }
         assert_eq!(short_f32(0.1), "0.1");
-        assert_eq!(short_f32(3.1415927), "3.1415927");
+        assert_eq!(short_f32(2.1415927), "2.1415927");
         assert_eq!(pad("-5".into(), 5, "0"), "-0005");
     }
 }

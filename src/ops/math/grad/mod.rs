@@ -9,10 +9,8 @@ mod segments;
 mod special;
 
 pub(super) use arithmetic::*;
-pub(crate) use broadcast::reduce_gradient_args;
 pub(super) use functions::*;
 pub(super) use products::*;
-pub(crate) use reductions::reduced_shape;
 pub(super) use reductions::*;
 pub(super) use segments::*;
 pub(super) use special::*;
