@@ -203,7 +203,7 @@ impl LoopState {
         })?;
         let entered = control_flow::add_value(g, self.forward, stack)?;
         let swap = control_flow::with_while(g, self.forward, |w| w.swap_memory).unwrap_or(false);
-        let push = || Ok(g.op("StackPushV2").input(entered).input(value).attr("swap_memory", swap).finish()?);
+        let push = || g.op("StackPushV2").input(entered).input(value).attr("swap_memory", swap).finish();
         let context = control_flow::output_context(g, value.op);
         let push = if context == Some(self.forward) {
             let push = control_flow::within(g, context, push)?;

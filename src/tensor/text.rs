@@ -229,11 +229,11 @@ fn build(dtype: DType, dims: &[usize], items: &[Vec<u8>]) -> Result<Tensor> {
     match dtype {
         DType::String => Tensor::from_strings(dims, items.iter().map(|i| Bytes::from(i.clone())).collect()),
         DType::Resource | DType::Variant => bail!(InvalidArgument, "a tensor of {dtype} can't be read from text"),
-        DType::Bool => collect::<bool>(dims, items, |i| parse(i)),
+        DType::Bool => collect::<bool>(dims, items, parse),
         DType::Complex64 => collect(dims, items, parse_complex::<f32>),
         DType::Complex128 => collect(dims, items, parse_complex::<f64>),
         other => {
-            let tensor = dispatch!(other.storage(), real, T => collect::<T>(dims, items, |i| parse(i)))?;
+            let tensor = dispatch!(other.storage(), real, T => collect::<T>(dims, items, parse))?;
             Ok(tensor.with_dtype(other))
         }
     }

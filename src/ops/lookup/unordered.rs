@@ -193,14 +193,20 @@ mod tests {
     #[test]
     fn order_is_that_of_tensorflow() {
         let mut map = Unordered::default();
-        [5, 18, 31, -1, 7, 100, 99, 1, 2, 3].into_iter().for_each(|k| drop(map.insert(Key::Int(k))));
+        [5, 18, 31, -1, 7, 100, 99, 1, 2, 3].into_iter().for_each(|k| {
+            map.insert(Key::Int(k));
+        });
         assert_eq!(keys(&map), [3, 1, 99, 100, 7, 2, -1, 31, 18, 5]);
         assert!(map.remove(&Key::Int(18)).is_some() && map.remove(&Key::Int(5)).is_some());
         assert_eq!(map.remove(&Key::Int(18)), None);
-        [44, 20, 21, 22, 23, 24].into_iter().for_each(|k| drop(map.insert(Key::Int(k))));
+        [44, 20, 21, 22, 23, 24].into_iter().for_each(|k| {
+            map.insert(Key::Int(k));
+        });
         assert_eq!(keys(&map), [24, 44, 31, 2, 7, 20, 100, 22, 99, 21, 1, 3, -1, 23]);
         map.clear();
-        [44, 20, 21, 22, 23, 24].into_iter().for_each(|k| drop(map.insert(Key::Int(k))));
+        [44, 20, 21, 22, 23, 24].into_iter().for_each(|k| {
+            map.insert(Key::Int(k));
+        });
         assert_eq!(keys(&map), [24, 23, 22, 21, 20, 44]);
     }
 }

@@ -5,7 +5,7 @@ use super::broadcast::grain;
 use super::number::Real;
 use crate::compute::pool;
 use crate::error::{Result, bail};
-use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
+use crate::graph::op::{InferCtx, Kernel, KernelCtx, Op};
 use crate::tensor::{DType, Element, Shape, Tensor, dispatch};
 
 pub(in crate::ops) static OPS: &[Op] = &[

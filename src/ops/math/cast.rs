@@ -206,7 +206,7 @@ pub(crate) fn cast_tensor(x: &Tensor, dtype: DType) -> Result<Tensor> {
     let mut out = Tensor::uninit(dtype, x.dims())?;
     dispatch!(x.dtype(), plain, S => {
         let source = x.as_slice::<S>()?;
-        dispatch!(dtype, plain, D => each(source, out.as_mut_slice::<D>()?, |v| <D as Target>::of(v)));
+        dispatch!(dtype, plain, D => each(source, out.as_mut_slice::<D>()?, <D as Target>::of));
     });
     Ok(out)
 }
@@ -224,7 +224,7 @@ fn cast(ctx: &mut KernelCtx) -> Result<()> {
         clear_low_bits(ctx, to)?;
     }
     dispatch!(from, plain, S => dispatch!(to, plain, D => {
-        unary::<S, D>(ctx, 1, |x, out| each(x, out, |v| <D as Target>::of(v)))
+        unary::<S, D>(ctx, 1, |x, out| each(x, out, <D as Target>::of))
     }))
 }
 

@@ -4,7 +4,7 @@ use super::grad;
 use super::number::{Integer, Number, Real};
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, GradFn, InferCtx, Kernel, KernelCtx, KernelFn, Op, ShapeFn};
-use crate::tensor::{DType, Shape, Tensor, dispatch};
+use crate::tensor::{Shape, Tensor, dispatch};
 use half::{bf16, f16};
 use num_complex::Complex;
 

@@ -3,8 +3,8 @@
 use super::rows::{checked_rows, checked_tuples};
 use super::{resource_error, variable_input};
 use crate::error::{Result, bail};
-use crate::graph::{Gradient, Grads, Graph, IndexedSlices, Operation, Output};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
+use crate::graph::{Gradient, Grads, Graph, IndexedSlices, Operation, Output};
 use crate::tensor::{DType, Dims, Tensor};
 
 pub(super) static OPS: &[Op] = &[

@@ -16,7 +16,6 @@ use crate::graph::op::KernelCtx;
 use crate::tensor::Tensor;
 use bytes::Bytes;
 
-
 /// Sets output 0 to the strings of input 0, each changed.
 fn map(ctx: &mut KernelCtx, change: impl Fn(&Bytes) -> Result<Bytes>) -> Result<()> {
     let input = ctx.input(0)?;

@@ -165,9 +165,8 @@ impl Errors {
             if code.is_none() && self.strict {
                 bail!(InvalidArgument, "Invalid formatting on input string");
             }
-            match code.filter(|&c| !(self.replace_control && c <= 0x1F)).or(self.replacement) {
-                Some(c) => out.push((c, start)),
-                None => {}
+            if let Some(c) = code.filter(|&c| !(self.replace_control && c <= 0x1F)).or(self.replacement) {
+                out.push((c, start))
             }
         }
         Ok(out)

@@ -11,7 +11,6 @@ use crate::ops::nn::gradients::conv as gradients;
 use crate::tensor::{DType, Element, Tensor};
 use geometry::Attributes;
 use half::{bf16, f16};
-use product::ConvElement;
 
 pub(in crate::ops) use depthwise::OPS as DEPTHWISE_OPS;
 
