@@ -33,7 +33,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         grad: Grad::Fn(image_patches_grad),
         rows: &[
             "ksizes=[1, 2, 2, 1], strides=[1, 1, 1, 1], rates=[1, 1, 1, 1], padding='VALID'; f32[[[[1] [2]] [[3] [4]]]] => f32[[[[1 2 3 4]]]]",
-            "ksizes=[1, 2, 2, 1], strides=[1, 2, 2, 1], rates=[1, 2, 2, 1], padding='SAME'; f32[[[[1] [2]] [[3] [4]]]] => f32[[[[0 0 0 4]]]]",
+            "ksizes=[1, 2, 2, 1], strides=[1, 2, 2, 1], rates=[1, 2, 2, 1], padding='SAME'; f32[[[[1] [2]] [[3] [4]]]] => f32[[[[1 0 0 0]]]]",
         ],
     },
     Op {
