@@ -212,7 +212,7 @@ fn reference(g: &Graph, name: &str, initial: InitialValue, options: &VariableOpt
     let initializer = g.assign_with(handle, safe, options_of_assign)?.op;
     let snapshot = match &options.caching_device {
         Some(device) => {
-            let _device = g.device(device);
+            let _device = (!device.is_empty()).then(|| g.device(device));
             g.named("read").identity(handle)?
         }
         None => {
@@ -263,7 +263,7 @@ fn resource(g: &Graph, name: &str, initial: InitialValue, options: &VariableOpti
     let cached = match &options.caching_device {
         Some(device) => {
             let _alone = g.colocate_only_with(None)?;
-            let _device = g.device(device);
+            let _device = (!device.is_empty()).then(|| g.device(device));
             Some(g.identity(snapshot)?)
         }
         None => None,

@@ -294,7 +294,7 @@ impl Variable {
     fn read_resource(&self, g: &Graph) -> Result<Output> {
         let single = self.single()?;
         let _device = match &self.0.caching_device {
-            Some(device) => Some((g.colocate_only_with(None)?, g.device(device))),
+            Some(device) => Some((g.colocate_only_with(None)?, (!device.is_empty()).then(|| g.device(device)))),
             None => None,
         };
         g.read_variable_op(single.handle, self.dtype())

@@ -287,7 +287,7 @@ impl TensorArray {
     pub fn unstack(&self, g: &Graph, value: Output) -> Result<TensorArray> {
         let named = g.name_or("TensorArrayScatter").to_string();
         let (g, _scope) = g.enter("TensorArrayUnstack")?;
-        let shape = g.shape_internal(value, None, true)?;
+        let shape = g.shape_tensor(value)?;
         let rows = g.index(shape, &[Idx::from(0)])?;
         let indices = g.call("Range").default_name("range").arg(0i32).arg(rows).arg(1i32).output()?;
         self.scatter(&g.named(&named), indices, value)
