@@ -27,7 +27,7 @@ struct Builder<'a> {
 }
 
 pub(super) fn build(g: &Graph, ys: &[Output], xs: &[Output], options: &GradientOptions) -> Result<Vec<Option<Gradient>>> {
-    let (g, _scope) = g.enter("gradients")?;
+    let (g, scope) = g.enter("gradients")?;
     let g = &g;
     g.unique_name("uid");
     let starts = start_gradients(g, ys, options)?;
@@ -39,6 +39,7 @@ pub(super) fn build(g: &Graph, ys: &[Output], xs: &[Output], options: &GradientO
         builder.receive(y, start);
     }
     builder.run(&to, &from)?;
+    drop(scope);
     if let Some(loops) = &builder.between.loops {
         loops.finish(g)?;
     }
