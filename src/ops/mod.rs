@@ -25,7 +25,7 @@ mod training;
 pub use array::{Idx, ImagePatches, MatrixDiag, OneHot, PadMode, StridedSliceMasks, densify};
 pub use convert::Arg;
 
-pub use data_flow::{TensorArray, TensorArrayOptions};
+pub use data_flow::{Queue, QueueOptions, TensorArray, TensorArrayOptions};
 
 use crate::graph::Graph;
 use crate::graph::op::Op;
@@ -37,6 +37,7 @@ static FAMILIES: &[&[Op]] = &[
     constant::OPS,
     control_flow::OPS,
     functional::OPS,
+    data_flow::QUEUES,
     data_flow::STACKS,
     data_flow::TENSOR_ARRAYS,
     io::OPS,

@@ -1,13 +1,18 @@
 //! Objects that hold tensors while a graph runs: stacks, arrays of tensors, queues.
 
 mod handle;
+mod queue;
 mod stack;
 mod tensor_array;
 
+pub use queue::{Queue, QueueOptions};
 pub use tensor_array::{TensorArray, TensorArrayOptions};
 
+use crate::error::Result;
 use crate::graph::op::{Grad, Kernel, KernelFn, Op, ShapeFn};
+use crate::tensor::{DType, Tensor};
 
+pub(super) static QUEUES: &[Op] = queue::OPS;
 pub(super) static STACKS: &[Op] = stack::OPS;
 pub(super) static TENSOR_ARRAYS: &[Op] = tensor_array::OPS;
 
@@ -22,4 +27,30 @@ const fn record(
     grad: Grad,
 ) -> Op {
     Op { name, ins, outs, attrs, shape, kernel: Kernel::Stateful(kernel), grad, rows: &[] }
+}
+
+/// The elements of all values one behind the other.
+pub(super) fn join(values: &[Tensor], dims: &[usize]) -> Result<Tensor> {
+    let dtype = values[0].dtype();
+    match dtype {
+        DType::String => {
+            let all = values.iter().map(Tensor::strings).collect::<Result<Vec<_>>>()?;
+            Tensor::from_strings(dims, all.concat())
+        }
+        DType::Resource | DType::Variant => {
+            let all = values.iter().map(Tensor::handles).collect::<Result<Vec<_>>>()?;
+            Tensor::from_handles(dtype, dims, all.concat())
+        }
+        _ => {
+            let mut whole = Tensor::uninit(dtype, dims)?;
+            let bytes = whole.bytes_mut()?;
+            let mut at = 0;
+            for value in values {
+                let from = value.bytes()?;
+                bytes[at..at + from.len()].copy_from_slice(from);
+                at += from.len();
+            }
+            Ok(whole)
+        }
+    }
 }

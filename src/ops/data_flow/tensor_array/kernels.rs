@@ -1,6 +1,6 @@
 //! Kernels of the ops on arrays of tensors.
 
-use super::super::handle;
+use super::super::{handle, join};
 use super::object::{Array, ArrayOptions};
 use crate::error::{Result, bail};
 use crate::graph::op::KernelCtx;
@@ -129,32 +129,6 @@ fn gather_into(ctx: &mut KernelCtx, indices: &[i64]) -> Result<()> {
     let mut dims = Dims::from_slice(first);
     dims.insert(0, values.len());
     ctx.set(0, join(&values, &dims)?)
-}
-
-/// The elements of all values one behind the other.
-fn join(values: &[Tensor], dims: &[usize]) -> Result<Tensor> {
-    let dtype = values[0].dtype();
-    match dtype {
-        DType::String => {
-            let all = values.iter().map(Tensor::strings).collect::<Result<Vec<_>>>()?;
-            Tensor::from_strings(dims, all.concat())
-        }
-        DType::Resource | DType::Variant => {
-            let all = values.iter().map(Tensor::handles).collect::<Result<Vec<_>>>()?;
-            Tensor::from_handles(dtype, dims, all.concat())
-        }
-        _ => {
-            let mut whole = Tensor::uninit(dtype, dims)?;
-            let bytes = whole.bytes_mut()?;
-            let mut at = 0;
-            for value in values {
-                let from = value.bytes()?;
-                bytes[at..at + from.len()].copy_from_slice(from);
-                at += from.len();
-            }
-            Ok(whole)
-        }
-    }
 }
 
 pub(super) fn scatter(ctx: &mut KernelCtx) -> Result<()> {
