@@ -22,7 +22,7 @@ mod string;
 mod tensor_list;
 mod training;
 
-pub use array::{Idx, ImagePatches, MatrixDiag, OneHot, PadMode, StridedSliceMasks, densify};
+pub use array::{FakeQuant, Idx, ImagePatches, MatrixDiag, OneHot, PadMode, StridedSliceMasks, densify};
 pub use convert::Arg;
 
 pub use data_flow::{Queue, QueueOptions, TensorArray, TensorArrayOptions};

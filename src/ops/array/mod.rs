@@ -1,6 +1,7 @@
 //! Ops that make, join, cut, move and look up elements, and TensorFlow's `array_ops`.
 
 mod bits;
+mod compound;
 mod concat;
 mod diag;
 mod fill;
@@ -10,6 +11,7 @@ mod indexed_slices;
 mod items;
 mod pad;
 mod patches;
+mod quantize;
 mod reverse;
 mod scatter;
 mod search;
@@ -29,6 +31,7 @@ pub(crate) use fill::zeros_of;
 pub use indexed_slices::densify;
 pub use pad::PadMode;
 pub use patches::ImagePatches;
+pub use quantize::FakeQuant;
 pub use reverse::OneHot;
 pub(super) use strided::strided_slice_assign_kernel;
 pub use strided::{Idx, StridedSliceMasks};

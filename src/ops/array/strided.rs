@@ -624,8 +624,9 @@ impl Graph {
         let strides = match strides {
             Some(strides) => strides,
             None => {
-                let begin = self.plain().convert(&begin, None, "tensor")?;
-                self.plain().ones_like(begin)?.into()
+                let (g, scope) = self.plain().enter("ones_like")?;
+                let like = g.convert(&begin, None, "tensor")?;
+                g.named(scope.name()).ones_like(like)?.into()
             }
         };
         with_masks(self.call("StridedSlice").arg(input).arg(begin).arg(end).arg(strides), masks).output()
