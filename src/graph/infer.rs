@@ -64,6 +64,7 @@ impl Inner {
         let output_types: Vec<DType> = node.types.iter().map(|t| t.dtype).collect();
         let mut ctx = InferCtx {
             op: record,
+            producer: self.versions.producer,
             attrs: &node.attrs,
             inputs: node.inputs.iter().map(shape_of).collect(),
             input_types: &input_types,

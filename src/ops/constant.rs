@@ -78,7 +78,11 @@ fn prepare_const(ctx: &PrepareCtx) -> Result<Prepared> {
 }
 
 fn placeholder_shape(ctx: &mut InferCtx) -> Result<()> {
-    ctx.set(0, ctx.shape_attr("shape")?)
+    /// Up to this version, graphs wrote a scalar where the shape is unknown.
+    const SCALAR_IS_UNKNOWN: i32 = 21;
+    let shape = ctx.shape_attr("shape")?;
+    let unknown = shape.rank() == Some(0) && ctx.graph_def_version() <= SCALAR_IS_UNKNOWN;
+    ctx.set(0, if unknown { Shape::unknown() } else { shape })
 }
 
 fn placeholder(ctx: &mut KernelCtx) -> Result<()> {

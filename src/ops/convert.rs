@@ -4,7 +4,7 @@ use crate::error::{Error, Result, bail};
 use crate::graph::attr::{self, Attrs, IntoAttr};
 use crate::graph::op::{ArgSpec, ArgType, Signature};
 use crate::graph::{Graph, Operation, Output};
-use crate::tensor::{DType, Element, Shape, Tensor, dispatch};
+use crate::tensor::{DType, Element, Tensor, dispatch};
 use num_complex::Complex;
 
 /// An argument of a builder method: a tensor of the graph, a value that becomes a constant, or a list that may hold both,
@@ -498,15 +498,4 @@ fn convert_many(g: &Graph, signature: &Signature, attrs: &mut Attrs, spec: &ArgS
         outputs.push(g.convert(item, dtype.or(preferred.filter(fits)), &name)?);
     }
     Ok(outputs)
-}
-
-/// The static shape that an argument used as a shape tells.
-pub(crate) fn arg_as_shape(g: &Graph, arg: &Arg) -> Shape {
-    match arg {
-        Arg::Output(output) => g.constant_value_as_shape(*output),
-        other => match other.value().ok().flatten().and_then(|v| v.to_i64s().ok()) {
-            Some(dims) => Shape::from_signed(dims),
-            None => Shape::unknown(),
-        },
-    }
 }

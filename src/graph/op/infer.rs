@@ -35,6 +35,7 @@ pub trait InferSource {
 /// The node whose shapes are inferred.
 pub struct InferCtx<'a> {
     pub(crate) op: &'static Op,
+    pub(crate) producer: i32,
     pub(crate) attrs: &'a Attrs,
     pub(crate) inputs: Vec<Shape>,
     pub(crate) input_types: &'a [DType],
@@ -45,6 +46,11 @@ pub struct InferCtx<'a> {
 }
 
 impl InferCtx<'_> {
+    /// The version of TensorFlow's graphs as which the graph was written.
+    pub fn graph_def_version(&self) -> i32 {
+        self.producer
+    }
+
     /// The number of inputs.
     pub fn num_inputs(&self) -> usize {
         self.inputs.len()

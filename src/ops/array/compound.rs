@@ -109,8 +109,9 @@ impl Graph {
         let data_shape = g.shape_tensor(data)?;
         let axis = match g.shape(data)?.rank() {
             Some(rank) => super::resolve_axis(axis, rank, "axis must be")?,
-            None => usize::try_from(axis)
-                .map_err(|_| Error::invalid_argument(format!("axis={axis} may only be negative if rank(data) is statically known.")))?,
+            None => usize::try_from(axis).map_err(|_| {
+                Error::invalid_argument(format!("axis={axis} may only be negative if rank(data) is statically known."))
+            })?,
         };
         let at = axis as i32;
         if g.shape(repeats)?.num_elements() == Some(1) {
@@ -255,7 +256,10 @@ impl Graph {
         let (g, _scope) = self.enter("BatchGatherND")?;
         for (name, shape) in [("indices", g.shape(indices)?), ("params", g.shape(params)?)] {
             if shape.rank().is_some_and(|r| batch_dims >= r) {
-                bail!(InvalidArgument, "Argument `batch_dims` = {batch_dims} must be less than the rank of `{name}`, shape {shape}");
+                bail!(
+                    InvalidArgument,
+                    "Argument `batch_dims` = {batch_dims} must be less than the rank of `{name}`, shape {shape}"
+                );
             }
         }
         let batch = batch_dims as i32;
@@ -323,8 +327,7 @@ impl Graph {
             None => g.zeros([count as i32, 2], DType::Int32)?,
         };
         g.shape(base)?.merge(&Shape::matrix(Some(count), Some(2)))?;
-        if let (Some(input), Some(block), Some(base)) =
-            (g.constant_value(input), g.constant_value(block), g.constant_value(base))
+        if let (Some(input), Some(block), Some(base)) = (g.constant_value(input), g.constant_value(block), g.constant_value(base))
         {
             return g.known_paddings(&input.to_i64s()?, &block.to_i64s()?, &base.to_i64s()?);
         }

@@ -724,7 +724,7 @@ impl Graph {
     ///
     /// # Errors
     /// `InvalidArgument` for diagonals that don't fit the matrices.
-    pub fn matrix_set_diag(&self, input: Output, diagonal: Output, options: MatrixDiag) -> Result<Output> {
+    pub fn matrix_set_diag(&self, input: Output, diagonal: impl Into<Arg>, options: MatrixDiag) -> Result<Output> {
         let call = self.call("MatrixSetDiagV3").default_name("set_diag").arg(input).arg(diagonal).arg(options.k());
         call.attr("align", options.align()).output()
     }
@@ -733,8 +733,8 @@ impl Graph {
     ///
     /// # Errors
     /// `InvalidArgument` for a scalar.
-    pub fn tensor_diag(&self, diagonal: Output) -> Result<Output> {
-        self.op("Diag").input(diagonal).output()
+    pub fn tensor_diag(&self, diagonal: impl Into<Arg>) -> Result<Output> {
+        self.call("Diag").arg(diagonal).output()
     }
 
     /// The diagonal of a tensor of even rank (`tf.linalg.tensor_diag_part`).

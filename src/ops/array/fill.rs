@@ -5,6 +5,7 @@ use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
 use crate::graph::{Graph, Output};
 use crate::ops::convert::{Arg, cast_value};
+use crate::ops::math::functions::Axes;
 use crate::ops::shape;
 use crate::tensor::{DType, Dims, Handle, Tensor};
 
@@ -18,7 +19,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         kernel: Kernel::Pure(fill_kernel),
         grad: Grad::Fn(|g, _, grads| {
             let grad = grads.dense(g, 0)?;
-            Ok(vec![None, Some(super::sum_all(g, grad)?.into())])
+            Ok(vec![None, Some(g.reduce_sum(grad, Axes::All, false)?.into())])
         }),
         rows: &["i32[2 3], f32 7 => f32[[7 7 7] [7 7 7]]", "i64{0}[], str \"a\" => str \"a\"", "i32[2 0], i32 1 => i32{2,0}[]"],
     },

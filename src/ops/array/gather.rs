@@ -302,7 +302,7 @@ fn gather_v2_grad(g: &Graph, op: Operation, grads: &Grads) -> Result<Vec<Option<
     let params_shape = {
         let _colocated = g.colocate_with(params.op)?;
         let wide = g.shape_tensor_as(params, DType::Int64)?;
-        super::cast(g, wide, DType::Int32)?
+        g.cast(wide, DType::Int32)?
     };
     let size = g.size(indices)?;
     let size = g.expand_dims(size, 0i32)?;
@@ -332,10 +332,10 @@ fn gather_v2_grad(g: &Graph, op: Operation, grads: &Grads) -> Result<Vec<Option<
     let values_shape = g.concat(&[outer.into(), [-1i32].into(), inner.into()], 0i32)?;
     let values_dims = g.size(values_shape)?;
     let axis_dims = g.size(outer)?;
-    let outer_batches = super::range(g, 0i32, batch, 1i32)?;
-    let batch_axis = super::range(g, batch, axis_dims, 1i32)?;
+    let outer_batches = g.range(0i32, batch, 1i32)?;
+    let batch_axis = g.range(batch, axis_dims, 1i32)?;
     let after_axis = g.operator("add", "AddV2", axis_dims, 1i32)?;
-    let inner_axes = super::range(g, after_axis, values_dims, 1i32)?;
+    let inner_axes = g.range(after_axis, values_dims, 1i32)?;
     let grad = grads.dense(g, 0)?;
     let values = g.reshape(grad, values_shape)?;
     let order = g.concat(&[outer_batches.into(), [axis_dims].into(), batch_axis.into(), inner_axes.into()], 0i32)?;
@@ -381,7 +381,7 @@ fn batch_gather_grad(
 /// Indices into the flattened batches: each one plus the offset of its batch.
 fn batch_indices(g: &Graph, params_shape: Output, indices: Output, batch_dims: i32) -> Result<Output> {
     let dtype = g.dtype(indices)?;
-    let shape = super::cast(g, params_shape, dtype)?;
+    let shape = g.cast(params_shape, dtype)?;
     let mut all = indices;
     let mut step = g.ones(Arg::List(Vec::new()), dtype)?;
     for dim in (1..=batch_dims).rev() {
@@ -390,7 +390,7 @@ fn batch_indices(g: &Graph, params_shape: Output, indices: Output, batch_dims: i
         step = g.operator("mul", "Mul", step, size)?;
         let start = g.zeros(Arg::List(Vec::new()), dtype)?;
         let one = g.ones(Arg::List(Vec::new()), dtype)?;
-        let offsets = super::range(g, start, count, one)?;
+        let offsets = g.range(start, count, one)?;
         let offsets = g.operator("mul", "Mul", offsets, step)?;
         let lead = g.call("Tile").arg([1i32]).arg([dim - 1]).output()?;
         let rank = g.rank(indices)?;

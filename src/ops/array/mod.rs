@@ -38,8 +38,7 @@ pub use strided::{Idx, StridedSliceMasks};
 
 use crate::error::Result;
 use crate::graph::op::Op;
-use crate::graph::{Graph, Operation, Output, attr};
-use crate::ops::convert::Arg;
+use crate::graph::{Graph, Operation, attr};
 use crate::tensor::{DType, Tensor};
 
 /// The records, by topic.
@@ -52,6 +51,7 @@ pub(super) static FAMILIES: &[&[Op]] = &[
     identity::OPS,
     pad::OPS,
     patches::OPS,
+    quantize::OPS,
     reverse::OPS,
     scatter::OPS,
     search::OPS,
@@ -76,28 +76,6 @@ impl Graph {
     pub(crate) fn string_attr(&self, op: Operation, name: &str) -> Result<String> {
         Ok(attr::string(&self.get_attr(op, name)?)?.to_string())
     }
-}
-
-/// `tf.reduce_sum` over all dimensions.
-fn sum_all(g: &Graph, input: Output) -> Result<Output> {
-    let axes = match g.shape(input)?.rank() {
-        Some(rank) => g.constant((0..rank as i32).collect::<Vec<_>>())?,
-        None => {
-            let rank = g.rank(input)?;
-            g.call("Range").default_name("range").arg(0i32).arg(rank).arg(1i32).output()?
-        }
-    };
-    g.op("Sum").input(input).input(axes).attr("keep_dims", false).output()
-}
-
-/// `tf.cast`: nothing where the dtype is right already.
-fn cast(g: &Graph, input: Output, dtype: DType) -> Result<Output> {
-    if g.dtype(input)? == dtype { Ok(input) } else { g.op("Cast").input(input).attr("DstT", dtype).output() }
-}
-
-/// `tf.range` over integers of one dtype.
-fn range(g: &Graph, start: impl Into<Arg>, limit: impl Into<Arg>, delta: impl Into<Arg>) -> Result<Output> {
-    g.call("Range").default_name("range").arg(start).arg(limit).arg(delta).output()
 }
 
 /// A scalar of an integer dtype.

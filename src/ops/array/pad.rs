@@ -2,11 +2,11 @@
 
 use super::gather::take;
 use super::items::{View, row_major, write_view};
-use super::scatter::{Arithmetic, Combine};
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
 use crate::graph::{Gradient, Grads, Graph, Operation, Output};
 use crate::ops::convert::Arg;
+use crate::ops::math::number::Number;
 use crate::tensor::{Dims, Shape, Tensor, dispatch};
 
 const MIRROR_ATTRS: &[&str] = &["T: type", "Tpaddings: {int32, int64} = DT_INT32", "mode: {'REFLECT', 'SYMMETRIC'}"];
@@ -221,7 +221,7 @@ fn fold(input: &Tensor, axis: usize, places: &[usize], size: usize) -> Result<Te
             for (from, to) in from.chunks_exact(inner * places.len()).zip(to.chunks_exact_mut(inner * size)) {
                 for (row, &place) in from.chunks_exact(inner).zip(places) {
                     for (to, &from) in to[place * inner..][..inner].iter_mut().zip(row) {
-                        *to = to.combine(from, Combine::Add);
+                        *to = Number::add(*to, from);
                     }
                 }
             }

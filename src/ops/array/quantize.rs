@@ -2,10 +2,11 @@
 
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
-use crate::graph::{Gradient, Graph, Grads, Operation, Output};
+use crate::graph::{Gradient, Grads, Graph, Operation, Output};
 use crate::ops::convert::Arg;
+use crate::ops::math::number::{Number, Real};
 use crate::ops::shape;
-use crate::tensor::{Dims, Element, Shape, Tensor, dispatch};
+use crate::tensor::{Dims, Shape, Tensor, dispatch};
 
 const T: &str = "T: {bfloat16, half, float, double}";
 const SIGNED: &str = "signed_input: bool = true";
@@ -19,14 +20,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         name: "QuantizeAndDequantize",
         ins: &["input: T"],
         outs: &["output: T"],
-        attrs: &[
-            SIGNED,
-            BITS,
-            "range_given: bool = false",
-            "input_min: float = 0.0",
-            "input_max: float = 0.0",
-            T,
-        ],
+        attrs: &[SIGNED, BITS, "range_given: bool = false", "input_min: float = 0.0", "input_max: float = 0.0", T],
         shape: shape::unchanged,
         kernel: Kernel::Pure(quantize_kernel),
         grad: Grad::Fn(passed),
@@ -225,34 +219,13 @@ impl Channels {
     }
 }
 
-trait Real: Element {
-    fn to(self) -> f64;
-    fn from(value: f64) -> Self;
-}
-
-macro_rules! reals {
-    ($($type:ty, $v:ident => $to:expr, $from:expr;)*) => {
-        $(impl Real for $type {
-            fn to(self) -> f64 { let $v = self; $to }
-            fn from(value: f64) -> $type { let $v = value; $from }
-        })*
-    };
-}
-
-reals! {
-    f32, v => f64::from(v), v as f32;
-    f64, v => v, v;
-    half::f16, v => f64::from(v), half::f16::from_f64(v);
-    half::bf16, v => f64::from(v), half::bf16::from_f64(v);
-}
-
 /// The least and the greatest value of each channel, as given or as found.
 fn ranges<T: Real>(ctx: &KernelCtx, values: &[T], channels: Channels, given: bool) -> Result<Vec<(f64, f64)>> {
     if !given {
         let mut ranges = vec![(f64::INFINITY, f64::NEG_INFINITY); channels.count];
         for (i, &value) in values.iter().enumerate() {
             let range = &mut ranges[channels.channel(i)];
-            *range = (range.0.min(value.to()), range.1.max(value.to()));
+            *range = (range.0.min(value.to_f64()), range.1.max(value.to_f64()));
         }
         return Ok(ranges);
     }
@@ -261,10 +234,16 @@ fn ranges<T: Real>(ctx: &KernelCtx, values: &[T], channels: Channels, given: boo
     }
     let (min, max) = (ctx.input(1)?, ctx.input(2)?);
     if min.len() != channels.count || max.len() != channels.count {
-        bail!(InvalidArgument, "input_min and input_max have incorrect sizes, {} and {}, expected {}", min.len(), max.len(), channels.count);
+        bail!(
+            InvalidArgument,
+            "input_min and input_max have incorrect sizes, {} and {}, expected {}",
+            min.len(),
+            max.len(),
+            channels.count
+        );
     }
     let pairs: Vec<(f64, f64)> =
-        min.as_slice::<T>()?.iter().zip(max.as_slice::<T>()?).map(|(a, b)| (a.to(), b.to())).collect();
+        min.as_slice::<T>()?.iter().zip(max.as_slice::<T>()?).map(|(a, b)| (a.to_f64(), b.to_f64())).collect();
     if let Some(bad) = pairs.iter().find(|p| p.0 > p.1) {
         bail!(InvalidArgument, "Invalid range: input_min {} > input_max {}", bad.0, bad.1);
     }
@@ -294,9 +273,9 @@ fn quantize_kernel(ctx: &mut KernelCtx) -> Result<()> {
             ranges::<T>(ctx, values, channels, given)?.into_iter().map(|(min, max)| grid.fit(min, max)).collect();
         let quantized = values.iter().enumerate().map(|(i, &value)| {
             let (min, max, scale, back) = fits[channels.channel(i)];
-            let value = value.to();
+            let value = value.to_f64();
             let value = if given { value.max(min).min(max) } else { value };
-            <T as Real>::from(grid.round(value * scale) * back)
+            <T as Number>::from_f64(grid.round(value * scale) * back)
         });
         Tensor::new(input.dims(), quantized.collect())?
     });
@@ -326,11 +305,17 @@ fn quantize_grad_kernel(ctx: &mut KernelCtx) -> Result<()> {
     }
     let channels = Channels::of(input.dims(), ctx.node().int("axis")?)?;
     if min.len() != channels.count || max.len() != channels.count {
-        bail!(InvalidArgument, "input_min and input_max must have {} elements, got {} and {}", channels.count, min.len(), max.len());
+        bail!(
+            InvalidArgument,
+            "input_min and input_max must have {} elements, got {} and {}",
+            channels.count,
+            min.len(),
+            max.len()
+        );
     }
     let outputs = dispatch!(input.dtype(), floats, T => split_gradient(
         gradients.as_slice::<T>()?, input.as_slice::<T>()?, channels, input.dims(), (min.dims(), max.dims()),
-        &min.as_slice::<T>()?.iter().zip(max.as_slice::<T>()?).map(|(a, b)| (a.to(), b.to())).collect::<Vec<_>>(),
+        &min.as_slice::<T>()?.iter().zip(max.as_slice::<T>()?).map(|(a, b)| (a.to_f64(), b.to_f64())).collect::<Vec<_>>(),
     )?);
     outputs.into_iter().enumerate().try_for_each(|(i, o)| ctx.set(i, o))
 }
@@ -349,16 +334,16 @@ fn split_gradient<T: Real>(
     for (i, (&gradient, &input)) in gradients.iter().zip(inputs).enumerate() {
         let channel = channels.channel(i);
         let (min, max) = ranges[channel];
-        let within = (min..=max).contains(&input.to());
+        let within = (min..=max).contains(&input.to_f64());
         inside.push(if within { gradient } else { T::default() });
-        if input.to() < min {
-            below[channel] += gradient.to();
+        if input.to_f64() < min {
+            below[channel] += gradient.to_f64();
         }
-        if input.to() > max {
-            above[channel] += gradient.to();
+        if input.to_f64() > max {
+            above[channel] += gradient.to_f64();
         }
     }
-    let narrow = |sums: Vec<f64>| sums.into_iter().map(<T as Real>::from).collect();
+    let narrow = |sums: Vec<f64>| sums.into_iter().map(<T as Number>::from_f64).collect();
     Ok([Tensor::new(dims, inside)?, Tensor::new(limits.0, narrow(below))?, Tensor::new(limits.1, narrow(above))?])
 }
 

@@ -402,6 +402,6 @@ impl Graph {
         let column = g.expand_dims(lengths, -1i32)?;
         let column = g.op("Cast").input(column).attr("DstT", own).output()?;
         let mask = g.op("Less").input(row).input(column).output()?;
-        super::cast(&g, mask, dtype)
+        g.cast(mask, dtype)
     }
 }

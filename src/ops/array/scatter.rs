@@ -6,11 +6,10 @@ use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
 use crate::graph::{Gradient, Grads, Graph, Operation, Output};
 use crate::ops::convert::Arg;
+use crate::ops::math::number::{Number, Real};
 use crate::ops::shape;
 use crate::tensor::{DType, Shape, Tensor, dispatch};
 use bytes::Bytes;
-use half::{bf16, f16};
-use num_complex::Complex;
 
 const ANY: &[&str] = &["T: type", "Tindices: {int32, int64}"];
 
@@ -125,50 +124,8 @@ pub(crate) enum Combine {
     Update,
     Add,
     Sub,
-    Mul,
-    Div,
     Min,
     Max,
-}
-
-/// Arithmetic of one element type; integers wrap.
-pub(crate) trait Arithmetic: Copy {
-    /// The element after `other` has been combined into it.
-    fn combine(self, other: Self, how: Combine) -> Self;
-}
-
-macro_rules! arithmetic {
-    ($($type:ty, $a:ident $b:ident: $add:expr, $sub:expr, $mul:expr, $div:expr, $less:expr;)*) => {
-        $(impl Arithmetic for $type {
-            #[inline(always)]
-            fn combine(self, other: $type, how: Combine) -> $type {
-                let ($a, $b) = (self, other);
-                match how {
-                    Combine::Update => $b,
-                    Combine::Add => $add,
-                    Combine::Sub => $sub,
-                    Combine::Mul => $mul,
-                    Combine::Div => $div,
-                    Combine::Min => if $less { $a } else { $b },
-                    Combine::Max => if $less { $b } else { $a },
-                }
-            }
-        })*
-    };
-    (integers $($type:ty)*) => {
-        arithmetic! { $($type, a b: a.wrapping_add(b), a.wrapping_sub(b), a.wrapping_mul(b),
-            if b == 0 { 0 } else { a.wrapping_div(b) }, a < b;)* }
-    };
-    (floats $($type:ty)*) => {
-        arithmetic! { $($type, a b: a + b, a - b, a * b, a / b, a < b;)* }
-    };
-}
-
-arithmetic! { integers i8 i16 i32 i64 u8 u16 u32 u64 }
-arithmetic! { floats f32 f64 f16 bf16 }
-arithmetic! {
-    Complex<f32>, a b: a + b, a - b, a * b, a / b, true;
-    Complex<f64>, a b: a + b, a - b, a * b, a / b, true;
 }
 
 fn scatter_nd_shape(ctx: &mut InferCtx) -> Result<()> {
@@ -255,13 +212,22 @@ pub(crate) fn scatter_nd(mut target: Tensor, indices: &Tensor, updates: &Tensor,
                 Ok(())
             })
         }
-        (dtype, how) => {
+        (dtype, Combine::Min | Combine::Max) => {
+            dispatch!(dtype.storage(), real, T => {
+                let (to, from) = (target.as_mut_slice::<T>()?, updates.as_slice::<T>()?);
+                match how {
+                    Combine::Min => combine(to, from, &starts, inner, Real::minimum),
+                    _ => combine(to, from, &starts, inner, Real::maximum),
+                }
+            });
+            Ok(target)
+        }
+        (dtype, _) => {
             dispatch!(dtype.storage(), numbers, T => {
                 let (to, from) = (target.as_mut_slice::<T>()?, updates.as_slice::<T>()?);
                 match how {
-                    Combine::Add => combine(to, from, &starts, inner, |a, b| a.combine(b, Combine::Add)),
-                    Combine::Sub => combine(to, from, &starts, inner, |a, b| a.combine(b, Combine::Sub)),
-                    how => combine(to, from, &starts, inner, |a, b| a.combine(b, how)),
+                    Combine::Sub => combine(to, from, &starts, inner, Number::sub),
+                    _ => combine(to, from, &starts, inner, Number::add),
                 }
             });
             Ok(target)
@@ -349,7 +315,7 @@ fn extreme_grad(g: &Graph, op: Operation, grads: &Grads) -> Result<Vec<Option<Gr
     let (x, indices, y, output) = (g.input(op, 0)?, g.input(op, 1)?, g.input(op, 2)?, op.output(0));
     let grad = grads.dense(g, 0)?;
     let dtype = g.dtype(grad)?;
-    let equal = |a: Output, b: Output| super::cast(g, g.op("Equal").input(a).input(b).output()?, dtype);
+    let equal = |a: Output, b: Output| g.cast(g.op("Equal").input(a).input(b).output()?, dtype);
     let x_indicators = equal(x, output)?;
     let y_output = g.gather_nd(output, indices)?;
     let y_indicators = equal(y, y_output)?;

@@ -177,7 +177,7 @@ fn top_k_grad(g: &Graph, op: Operation, grads: &Grads) -> Result<Vec<Option<Grad
     let in_shape = g.shape_tensor(input)?;
     let ind_shape = g.shape_tensor(indices)?;
     let last = |shape: Output| -> Result<Output> {
-        let wide = super::cast(g, shape, DType::Int64)?;
+        let wide = g.cast(shape, DType::Int64)?;
         let count = g.size(shape)?;
         let at = g.operator("sub", "Sub", count, 1i32)?;
         g.gather(wide, at)
@@ -188,11 +188,11 @@ fn top_k_grad(g: &Graph, op: Operation, grads: &Grads) -> Result<Vec<Option<Grad
     let in_last = last(in_shape)?;
     let row_shape = g.shape_tensor(rows)?;
     let outer = g.index(row_shape, &[0.into()])?;
-    let outer = super::cast(g, outer, DType::Int64)?;
+    let outer = g.cast(outer, DType::Int64)?;
     let end = g.operator("mul", "Mul", outer, in_last)?;
-    let starts = wide_range(g, end, in_last)?;
+    let starts = g.range(0i32, end, in_last)?;
     let starts = g.expand_dims(starts, -1i32)?;
-    let starts = super::cast(g, starts, DType::Int32)?;
+    let starts = g.cast(starts, DType::Int32)?;
     let places = g.operator("add", "AddV2", rows, starts)?;
     let places = g.reshape(places, [-1i32])?;
     let places = g.expand_dims(places, -1i32)?;
@@ -206,14 +206,6 @@ fn top_k_grad(g: &Graph, op: Operation, grads: &Grads) -> Result<Vec<Option<Grad
     let mut out = vec![Some(input_grad.into()), Some(zero.into())];
     out.truncate(g.inputs(op).len());
     Ok(out)
-}
-
-/// `tf.range(0, end, step)` for int64 tensors.
-fn wide_range(g: &Graph, end: Output, step: Output) -> Result<Output> {
-    let (g, scope) = g.enter("range")?;
-    let start = g.named("start").constant(0i32)?;
-    let start = super::cast(&g, start, DType::Int64)?;
-    g.op("Range").name(scope.name()).input(start).input(end).input(step).output()
 }
 
 fn nth_element_shape(ctx: &mut InferCtx) -> Result<()> {
@@ -261,7 +253,7 @@ fn nth_element_grad(g: &Graph, op: Operation, grads: &Grads) -> Result<Vec<Optio
     let grad = grads.dense(g, 0)?;
     let output = g.expand_dims(op.output(0), -1i32)?;
     let equal = g.op("Equal").input(output).input(g.input(op, 0)?).output()?;
-    let indicators = super::cast(g, equal, g.dtype(grad)?)?;
+    let indicators = g.cast(equal, g.dtype(grad)?)?;
     let grad = g.expand_dims(grad, -1i32)?;
     let axis = g.call("Sum").arg(indicators).arg(-1i32).attr("keep_dims", false).output()?;
     let selected = g.expand_dims(axis, -1i32)?;

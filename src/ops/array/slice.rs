@@ -45,12 +45,10 @@ fn slice_shape(ctx: &mut InferCtx) -> Result<()> {
     let mut dims = Vec::with_capacity(rank);
     for (i, &size) in sizes.iter().enumerate() {
         let (from, have) = (begin.dim(i as isize), input.dim(i as isize));
-        if let (Some(from), Some(have)) = (from, have)
-            && (from > have || (size >= 0 && from as i64 + size > have as i64))
-        {
-            bail!(InvalidArgument, "Expected size[{i}] in [0, {}], but got {size} at {from}", have.saturating_sub(from));
-        }
         dims.push(match (size, from, have) {
+            (-1, Some(from), Some(have)) if from > have => {
+                bail!(InvalidArgument, "Expected begin[{i}] in [0, {have}], but got {from}")
+            }
             (-1, Some(from), Some(have)) => (have - from) as i64,
             (i64::MIN | -1, _, _) => -1,
             (size, _, _) if size < 0 => bail!(InvalidArgument, "Expected size[{i}] >= -1, got {size}"),

@@ -5,6 +5,7 @@ use super::items::{Item, moved};
 use crate::error::{Error, Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
 use crate::graph::{Gradient, Grads, Graph, Operation, Output};
+use crate::ops::convert::Arg;
 use crate::tensor::{Dims, Shape, Tensor};
 
 pub(in crate::ops) static OPS: &[Op] = &[
@@ -79,7 +80,7 @@ fn dynamic_partition_grad(g: &Graph, op: Operation, grads: &Grads) -> Result<Vec
     let prefix = g.shape_tensor(indices)?;
     let axes = g.constant([0i32])?;
     let count = g.op("Prod").input(prefix).input(axes).attr("keep_dims", false).output()?;
-    let order = super::range(g, 0i32, count, 1i32)?;
+    let order = g.range(0i32, count, 1i32)?;
     let order = g.reshape(order, prefix)?;
     let places = g.dynamic_partition(order, indices, grads.len())?;
     let grads = (0..grads.len()).map(|i| grads.dense(g, i)).collect::<Result<Vec<_>>>()?;
@@ -186,7 +187,7 @@ impl Graph {
     ///
     /// # Errors
     /// `InvalidArgument` where shapes don't fit or the dtypes differ.
-    pub fn dynamic_stitch(&self, indices: &[Output], data: &[Output]) -> Result<Output> {
-        self.op("DynamicStitch").input_list(indices).input_list(data).output()
+    pub fn dynamic_stitch(&self, indices: &[Arg], data: &[Arg]) -> Result<Output> {
+        self.call("DynamicStitch").list(indices.iter().cloned()).list(data.iter().cloned()).output()
     }
 }

@@ -568,7 +568,7 @@ impl Graph {
         } else {
             let stacked = (g.stack_args(&begin, 0)?, g.stack_args(&end, 0)?, g.stack_args(&strides, 0)?);
             let wide = [stacked.0, stacked.1, stacked.2].iter().any(|&o| g.dtype(o).is_ok_and(|d| d == DType::Int64));
-            let widened = |o: Output| if wide { super::cast(&g, o, DType::Int64) } else { Ok(o) };
+            let widened = |o: Output| if wide { g.cast(o, DType::Int64) } else { Ok(o) };
             (widened(stacked.0)?, widened(stacked.1)?, widened(stacked.2)?)
         };
         g.named(scope.name()).strided_slice(input, begin, end, Some(strides.into()), masks)

@@ -106,11 +106,11 @@ fn tile_grad(g: &Graph, op: Operation, grads: &Grads) -> Result<Vec<Option<Gradi
     let pairs = g.transpose(pairs, None)?;
     let mut split_shape = g.reshape(pairs, [-1i32])?;
     let count = g.size(split_shape)?;
-    let axes = super::range(g, 0i32, count, 2i32)?;
+    let axes = g.range(0i32, count, 2i32)?;
     let grad = match grads.get(0) {
         Some(Gradient::Sparse(slices)) => {
             let rows = g.index(input_shape, &[0.into()])?;
-            let rows = super::cast(g, rows, g.dtype(slices.indices)?)?;
+            let rows = g.cast(rows, g.dtype(slices.indices)?)?;
             let indices = g.op("FloorMod").input(slices.indices).input(rows).output()?;
             let sum = g.op("UnsortedSegmentSum").input(slices.values).input(indices).input(rows).output()?;
             let rest = g.index(split_shape, &[(1..).into()])?;
