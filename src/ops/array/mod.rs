@@ -12,6 +12,7 @@ mod items;
 mod pad;
 mod patches;
 mod quantize;
+mod quantized;
 mod reverse;
 mod scatter;
 mod search;
@@ -52,6 +53,7 @@ pub(super) static FAMILIES: &[&[Op]] = &[
     pad::OPS,
     patches::OPS,
     quantize::OPS,
+    quantized::OPS,
     reverse::OPS,
     scatter::OPS,
     search::OPS,

@@ -24,7 +24,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         shape: shape::unchanged,
         kernel: Kernel::Pure(quantize_kernel),
         grad: Grad::Fn(passed),
-        rows: &["num_bits=3; f32[-1 0.3 1] => f32[-1 0.25 0.75]"],
+        rows: &["num_bits=3; f32[-1 0.3 1] => f32[-1 0.33333334 1]"],
     },
     Op {
         name: "QuantizeAndDequantizeV2",
@@ -35,8 +35,8 @@ pub(in crate::ops) static OPS: &[Op] = &[
         kernel: Kernel::Pure(quantize_kernel),
         grad: Grad::Fn(passed),
         rows: &[
-            "range_given=true, num_bits=4; f32[-1 -0.5 0 0.3 0.8 0.9], f32 -1, f32 1 => f32[-1 -0.5 0 0.25 0.75 0.875]",
-            "num_bits=8, axis=0; f32[[-128 3.3] [1.27 0.004]], f32 0, f32 0 => f32[[-128 3] [1.27 0]]",
+            "range_given=true, num_bits=4; f32[-1 0.3 1], f32 -1, f32 1 => f32[-1 0.2857143 1]",
+            "num_bits=8, axis=0; f32[[-128 3.3] [1.27 0.004]], f32[0 0], f32[0 0] => f32[[-128 3] [1.27 0]]",
         ],
     },
     Op {
@@ -47,7 +47,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         shape: quantize_shape,
         kernel: Kernel::Pure(quantize_kernel),
         grad: Grad::Fn(passed),
-        rows: &["f32[-1 0.3 1], f32 -1, f32 1, i32 4 => f32[-1 0.25 0.875]"],
+        rows: &["f32[-1 0.3 1], f32 -1, f32 1, i32 4 => f32[-1 0.2857143 1]"],
     },
     Op {
         name: "QuantizeAndDequantizeV4",
@@ -57,7 +57,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         shape: quantize_shape,
         kernel: Kernel::Pure(quantize_kernel),
         grad: Grad::Fn(quantize_v4_grad),
-        rows: &["range_given=true, num_bits=4; f32[-1 0.3 1], f32 -1, f32 1 => f32[-1 0.25 0.875]"],
+        rows: &["range_given=true, num_bits=4; f32[-1 0.3 1], f32 -1, f32 1 => f32[-1 0.2857143 1]"],
     },
     Op {
         name: "QuantizeAndDequantizeV4Grad",
@@ -198,13 +198,13 @@ impl Grid {
 
 /// How elements belong to channels: `channels` of them, each `inner` elements long, again and again.
 #[derive(Clone, Copy)]
-struct Channels {
-    count: usize,
+pub(super) struct Channels {
+    pub count: usize,
     inner: usize,
 }
 
 impl Channels {
-    fn of(dims: &[usize], axis: i64) -> Result<Channels> {
+    pub fn of(dims: &[usize], axis: i64) -> Result<Channels> {
         if axis == -1 {
             return Ok(Channels { count: 1, inner: dims.iter().product::<usize>().max(1) });
         }
@@ -214,7 +214,7 @@ impl Channels {
         Ok(Channels { count, inner: dims[axis as usize + 1..].iter().product::<usize>().max(1) })
     }
 
-    fn channel(&self, element: usize) -> usize {
+    pub fn channel(&self, element: usize) -> usize {
         element / self.inner % self.count.max(1)
     }
 }
