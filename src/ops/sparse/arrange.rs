@@ -391,7 +391,19 @@ impl Graph {
     pub fn sparse_reorder(&self, input: SparseTensor) -> Result<SparseTensor> {
         let op = self.op("SparseReorder").input(input.indices).input(input.values).input(input.dense_shape);
         let outputs = op.outputs()?;
-        Ok(SparseTensor::new(outputs[0], outputs[1], input.dense_shape))
+        let g = self.plain();
+        let dense_shape = match g.constant_value_as_shape(input.dense_shape).to_dims() {
+            Some(dims) => {
+                let (g, _scope) = g.enter("SparseTensor")?;
+                g.named("dense_shape").constant(dims.iter().map(|&d| d as i64).collect::<Vec<i64>>())?
+            }
+            None => {
+                let same = g.op("Identity").input(input.dense_shape).output()?;
+                drop(g.enter("SparseTensor")?);
+                same
+            }
+        };
+        Ok(SparseTensor::new(outputs[0], outputs[1], dense_shape))
     }
 
     /// The sparse tensor in another shape, of which one size may be -1 (`tf.sparse.reshape`).

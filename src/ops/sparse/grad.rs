@@ -30,10 +30,6 @@ pub(super) fn reorder(g: &Graph, op: Operation, grads: &Grads) -> Gradients {
     let positions = g.call("Range").default_name("range").arg(0i32).arg(count).arg(1i32).output()?;
     let unordered = sparse_tensor(g, inputs[0], positions, inputs[2])?;
     let ordered = g.sparse_reorder(unordered)?;
-    if let Some(dims) = g.constant_value_as_shape(inputs[2]).to_dims() {
-        let (g, _scope) = g.plain().enter("SparseTensor")?;
-        g.named("dense_shape").constant(dims.iter().map(|&d| d as i64).collect::<Vec<i64>>())?;
-    }
     let inverse = g.invert_permutation(ordered.values)?;
     Ok(vec![None, Some(g.gather(grads.dense(g, 1)?, inverse)?.into()), None])
 }
@@ -161,4 +157,114 @@ pub(super) fn to_dense(g: &Graph, op: Operation, grads: &Grads) -> Gradients {
     let default = g.operator("sub", "Sub", whole, own)?;
     let (indices, shape) = (g.zeros_like(inputs[0])?, g.zeros_like(inputs[1])?);
     Ok(vec![Some(indices.into()), Some(shape.into()), Some(values.into()), Some(default.into())])
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::grad::GradientOptions;
+    use crate::{DType, Graph, Shape};
+
+    /// The nodes, by name and type, that TensorFlow 2.15.1 emits for the gradient of the op over placeholders.
+    fn check(op_type: &str, inputs: &str, adjoint: bool, expected: &str) -> crate::Result<()> {
+        let g = Graph::new();
+        let v = g.named("v").placeholder(DType::Float, Shape::of_rank(1))?;
+        let mut builder = g.op(op_type).name("y");
+        for input in inputs.split(' ') {
+            builder = builder.input(match input {
+                "i" => g.named("i").placeholder(DType::Int64, Shape::matrix(None, Some(2)))?,
+                "s" => g.named("s").placeholder(DType::Int64, [2usize])?,
+                "d" => g.named("d").placeholder(DType::Float, [3usize, 4])?,
+                "zero" => g.named("zero").constant(0f32)?,
+                "axes" => g.named("axes").constant([1i32])?,
+                _ => v,
+            });
+        }
+        if adjoint {
+            builder = builder.attr("adjoint_a", true).attr("adjoint_b", true);
+        }
+        let y = builder.outputs()?;
+        g.gradients(&[y[y.len() - 1]], &[v], &GradientOptions::default())?;
+        let emitted = g.get_operations().into_iter().filter_map(|op| {
+            let name = g.op_name(op);
+            name.strip_prefix("gradients/y_grad/").map(|n| format!("{n}={}", g.op_type(op)))
+        });
+        assert_eq!(emitted.collect::<Vec<_>>(), expected.split_whitespace().collect::<Vec<_>>(), "{op_type}");
+        Ok(())
+    }
+
+    #[test]
+    fn nodes_are_those_of_tensorflow() -> crate::Result<()> {
+        check(
+            "SparseToDense",
+            "i s v zero",
+            false,
+            "GatherNd=GatherNd Const=Const Sum=Sum Const_1=Const Sum_1=Sum sub=Sub zeros_like=ZerosLike \
+             zeros_like_1=Const",
+        )?;
+        check(
+            "SparseReorder",
+            "i v s",
+            false,
+            "Shape=Shape strided_slice/stack=Const strided_slice/stack_1=Const strided_slice/stack_2=Const \
+             strided_slice=StridedSlice range/start=Const range/delta=Const range=Range SparseReorder=SparseReorder \
+             Identity=Identity InvertPermutation=InvertPermutation GatherV2/axis=Const GatherV2=GatherV2",
+        )?;
+        check(
+            "SparseReduceSum",
+            "i v s axes",
+            false,
+            "Cast=Cast Size=Const add=AddV2 mod=FloorMod Shape=Const range/start=Const range/delta=Const range=Range \
+             ones/Const=Const ones=Fill DynamicStitch=DynamicStitch Reshape=Reshape Cast_1=Cast floordiv=FloorDiv \
+             floordiv_1=FloorDiv GatherNd=GatherNd",
+        )?;
+        check(
+            "SparseTensorDenseMatMul",
+            "i v s d",
+            false,
+            "SparseTensorDenseMatMul=SparseTensorDenseMatMul strided_slice/stack=Const strided_slice/stack_1=Const \
+             strided_slice/stack_2=Const strided_slice=StridedSlice strided_slice_1/stack=Const \
+             strided_slice_1/stack_1=Const strided_slice_1/stack_2=Const strided_slice_1=StridedSlice \
+             GatherV2/axis=Const GatherV2=GatherV2 GatherV2_1/axis=Const GatherV2_1=GatherV2 ExpandDims/dim=Const \
+             ExpandDims=ExpandDims ExpandDims_1/dim=Const ExpandDims_1=ExpandDims MatMul=BatchMatMulV2 Squeeze=Squeeze",
+        )?;
+        check(
+            "SparseTensorDenseMatMul",
+            "i v s d",
+            true,
+            "SparseTensorDenseMatMul=SparseTensorDenseMatMul matrix_transpose/transpose/perm=Const \
+             matrix_transpose/transpose=Transpose strided_slice/stack=Const strided_slice/stack_1=Const \
+             strided_slice/stack_2=Const strided_slice=StridedSlice strided_slice_1/stack=Const \
+             strided_slice_1/stack_1=Const strided_slice_1/stack_2=Const strided_slice_1=StridedSlice \
+             GatherV2/axis=Const GatherV2=GatherV2 transpose/perm=Const transpose=Transpose GatherV2_1/axis=Const \
+             GatherV2_1=GatherV2 ExpandDims/dim=Const ExpandDims=ExpandDims ExpandDims_1/dim=Const \
+             ExpandDims_1=ExpandDims MatMul=BatchMatMulV2 Squeeze=Squeeze",
+        )?;
+        check(
+            "SparseDenseCwiseMul",
+            "i v s d",
+            false,
+            "Shape=Const Cast=Cast Size=Const Size_1=Const sub=Sub ExpandDims/dim=Const ExpandDims=ExpandDims \
+             ones/Const=Const ones=Fill concat/axis=Const concat=ConcatV2 floordiv=FloorDiv floordiv_1=FloorDiv \
+             concat_1/values_0=Const concat_1/axis=Const concat_1=ConcatV2 Slice/size=Const Slice=Slice \
+             GatherNd=GatherNd mul=Mul mul_1=Mul zeros_like=Const SparseTensorDenseAdd=SparseTensorDenseAdd",
+        )?;
+        check(
+            "SparseDenseCwiseDiv",
+            "i v s d",
+            false,
+            "Shape=Const Cast=Cast Size=Const Size_1=Const sub=Sub ExpandDims/dim=Const ExpandDims=ExpandDims \
+             ones/Const=Const ones=Fill concat/axis=Const concat=ConcatV2 floordiv=FloorDiv floordiv_1=FloorDiv \
+             concat_1/values_0=Const concat_1/axis=Const concat_1=ConcatV2 Slice/size=Const Slice=Slice \
+             GatherNd=GatherNd truediv=RealDiv Neg=Neg Square=Square truediv_1=RealDiv mul=Mul zeros_like=Const \
+             SparseTensorDenseAdd=SparseTensorDenseAdd",
+        )?;
+        check(
+            "SparseSoftmax",
+            "i v s",
+            false,
+            "mul=Mul SparseReduceSum/reduction_axes=Const SparseReduceSum=SparseReduceSum Neg=Neg \
+             SparseDenseCwiseAdd=SparseDenseCwiseAdd mul_1=Mul",
+        )?;
+        Ok(())
+    }
 }
