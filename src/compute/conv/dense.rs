@@ -115,7 +115,7 @@ pub fn conv2d_backprop_input<T: GemmElement>(sizes: &Conv2d, filter: &[T], gradi
                     space.resize(block.len() * sizes.depth(), T::zero());
                     let c = MatrixMut::new(&mut space, block.len(), sizes.depth());
                     gemm(dy, filter_of(sizes, filter, group).transposed(), c, false);
-                    patches::scatter(sizes, &space, group, block.clone(), T::plus, images.start, to);
+                    patches::scatter(sizes, &space, group, block.clone(), T::add_wrapping, images.start, to);
                 }
             });
         }
@@ -169,6 +169,6 @@ pub fn conv2d_backprop_filter<T: GemmElement>(sizes: &Conv2d, input: &[T], gradi
         }
     });
     for sums in sums.chunks_exact(sizes.filter_size()) {
-        filter_gradient.iter_mut().zip(sums).for_each(|(to, sum)| *to = T::plus(*to, *sum));
+        filter_gradient.iter_mut().zip(sums).for_each(|(to, sum)| *to = T::add_wrapping(*to, *sum));
     }
 }

@@ -102,7 +102,7 @@ pub trait GemmElement: Copy + Send + Sync + 'static {
     fn zero() -> Self;
     /// The sum; integers wrap.
     #[doc(hidden)]
-    fn plus(self, other: Self) -> Self;
+    fn add_wrapping(self, other: Self) -> Self;
 }
 
 /// `c = a b`, or `c += a b` if `accumulate`, split over the current pool.
@@ -147,7 +147,7 @@ macro_rules! blocked_element {
             fn zero() -> $float {
                 0.0
             }
-            fn plus(self, other: $float) -> $float {
+            fn add_wrapping(self, other: $float) -> $float {
                 self + other
             }
         }
@@ -163,7 +163,7 @@ macro_rules! half_element {
             fn zero() -> $half {
                 <$half>::ZERO
             }
-            fn plus(self, other: $half) -> $half {
+            fn add_wrapping(self, other: $half) -> $half {
                 self + other
             }
         }
@@ -179,7 +179,7 @@ macro_rules! generic_element {
             fn zero() -> $number {
                 $zero
             }
-            fn plus(self, other: $number) -> $number {
+            fn add_wrapping(self, other: $number) -> $number {
                 $plus(self, other)
             }
         }
