@@ -201,9 +201,7 @@ fn quantize_kernel(ctx: &mut KernelCtx) -> Result<()> {
         .into_iter()
         .map(|range| Ok(Quantizer::new(numbers, mode, (narrow, to_even), widened(range, least)?)))
         .collect::<Result<_>>()?;
-    let quantize = |(i, &value): (usize, &f32)| {
-        ranges[channels.channel(i)].number(value).clamp(numbers.lowest, numbers.highest)
-    };
+    let quantize = |(i, &value): (usize, &f32)| ranges[channels.channel(i)].number(value).clamp(numbers.lowest, numbers.highest);
     let output = dispatch!(dtype.storage(), integers, T => {
         let values: Vec<T> = input.as_slice::<f32>()?.iter().enumerate().map(quantize).map(|v| v as T).collect();
         Tensor::new(input.dims(), values)?.with_dtype(dtype)
@@ -282,13 +280,7 @@ impl Graph {
     ///
     /// # Errors
     /// `InvalidArgument` for a dtype that isn't quantized or an unknown mode.
-    pub fn dequantize(
-        &self,
-        input: Output,
-        min_range: impl Into<Arg>,
-        max_range: impl Into<Arg>,
-        mode: &str,
-    ) -> Result<Output> {
+    pub fn dequantize(&self, input: Output, min_range: impl Into<Arg>, max_range: impl Into<Arg>, mode: &str) -> Result<Output> {
         self.call("Dequantize").arg(input).arg(min_range).arg(max_range).attr("mode", mode).output()
     }
 }

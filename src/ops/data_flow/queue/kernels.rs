@@ -30,10 +30,7 @@ pub(super) fn create(ctx: &mut KernelCtx) -> Result<()> {
         }
     }
     if !(shapes.is_empty() && order != Order::Padding) && shapes.len() != dtypes.len() {
-        bail!(
-            InvalidArgument,
-            "Different number of component types.  Types: {dtypes:?}, Shapes: {shapes:?}"
-        );
+        bail!(InvalidArgument, "Different number of component types.  Types: {dtypes:?}, Shapes: {shapes:?}");
     }
     if let Some(shape) = shapes.iter().find(|s| s.rank().is_none()) {
         bail!(InvalidArgument, "shape {shape} must have known rank.");
@@ -51,9 +48,8 @@ pub(super) fn create(ctx: &mut KernelCtx) -> Result<()> {
     let shapes = if shapes.is_empty() { None } else { Some(shapes) };
     let asked = TupleQueue::new(name.clone(), order, capacity, dtypes, shapes);
     let mut asked = Some(asked);
-    let queue = ctx.session().resource(&container, &name, || {
-        asked.take().ok_or_else(|| Error::internal("a queue was made twice"))
-    })?;
+    let queue =
+        ctx.session().resource(&container, &name, || asked.take().ok_or_else(|| Error::internal("a queue was made twice")))?;
     if let Some(asked) = asked {
         queue.check_same(&asked)?;
     }
@@ -70,21 +66,13 @@ pub(super) fn fake(ctx: &mut KernelCtx) -> Result<()> {
 fn components(ctx: &mut KernelCtx, queue: &TupleQueue) -> Result<Tuple> {
     let given = ctx.num_inputs() - 1;
     if given != queue.dtypes.len() {
-        bail!(
-            InvalidArgument,
-            "Wrong number of components in tuple. Expected {}, got {given}",
-            queue.dtypes.len()
-        );
+        bail!(InvalidArgument, "Wrong number of components in tuple. Expected {}, got {given}", queue.dtypes.len());
     }
     let mut tuple = Vec::with_capacity(given);
     for (index, &dtype) in queue.dtypes.iter().enumerate() {
         let value = ctx.take(index + 1)?;
         if value.dtype() != dtype {
-            bail!(
-                InvalidArgument,
-                "Type mismatch in tuple component {index}. Expected {dtype}, got {}",
-                value.dtype()
-            );
+            bail!(InvalidArgument, "Type mismatch in tuple component {index}. Expected {dtype}, got {}", value.dtype());
         }
         tuple.push(value);
     }
@@ -100,11 +88,9 @@ fn check_shape(index: usize, expected: &Shape, got: &[usize]) -> Result<()> {
 
 fn check_priority(queue: &TupleQueue, tuple: &[Tensor]) -> Result<()> {
     match tuple.first() {
-        Some(priority) if queue.order == Order::Priority && !priority.is_scalar() => bail!(
-            InvalidArgument,
-            "Expected the priority element to be a scalar, but received shape: {:?}",
-            priority.dims()
-        ),
+        Some(priority) if queue.order == Order::Priority && !priority.is_scalar() => {
+            bail!(InvalidArgument, "Expected the priority element to be a scalar, but received shape: {:?}", priority.dims())
+        }
         _ => Ok(()),
     }
 }
