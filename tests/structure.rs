@@ -10,6 +10,7 @@ const ORDER: &[&str] = &[
     "compute",
     "random",
     "tensor",
+    "numpy",
     "bundle",
     "graph",
     "ops",
