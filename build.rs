@@ -1,5 +1,6 @@
 //! Compiles `proto/` with protox (no protoc) and prost-build.
 
+use prost::Message;
 use std::path::{Path, PathBuf};
 
 fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
@@ -20,8 +21,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     collect(Path::new("proto"), &mut files)?;
     files.sort();
     let descriptors = protox::compile(&files, ["proto"])?;
+    let out = std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?;
+    std::fs::write(Path::new(&out).join("descriptors.bin"), descriptors.encode_to_vec())?;
     let mut config = prost_build::Config::new();
-    config.btree_map(["."]).bytes(["."]);
+    config.btree_map(["."]).bytes(["."]).enable_type_names();
     config.compile_fds(descriptors)?;
     Ok(())
 }

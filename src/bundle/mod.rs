@@ -35,7 +35,6 @@ mod runs;
 mod slice;
 pub mod state;
 pub mod table;
-mod text;
 mod v1_reader;
 mod v1_writer;
 mod writer;

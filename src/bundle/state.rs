@@ -1,10 +1,10 @@
 //! The `checkpoint` file of a directory, which tells the latest checkpoint and the others that are kept.
 
 use super::file::{with_suffix, write_atomically};
-use super::text::{Value, format_double, parse_double, parse_fields, quote};
 use super::{index_filename, io_error, matching_files};
 use crate::error::{Result, bail};
 use crate::proto::CheckpointState;
+use crate::proto::text::{self, format_double, quote};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf, absolute};
@@ -18,27 +18,7 @@ pub const CHECKPOINT: &str = "checkpoint";
 /// # Errors
 /// `InvalidArgument` with line and column if the text isn't in the format.
 pub fn parse_checkpoint_state(text: &str) -> Result<CheckpointState> {
-    let mut state = CheckpointState::default();
-    parse_fields(text, |name, value| {
-        let path = |value: &Value| match value {
-            Value::Text(text) => Ok(text.clone()),
-            Value::Word(word) => bail!(InvalidArgument, "{name}: expected a string, got {word}"),
-        };
-        let time = |value: &Value| {
-            let word = if let Value::Word(word) = value { parse_double(word) } else { None };
-            let Some(time) = word else { bail!(InvalidArgument, "{name}: expected a number, got {value:?}") };
-            Ok(time)
-        };
-        match name {
-            "model_checkpoint_path" => state.model_checkpoint_path = path(&value)?,
-            "all_model_checkpoint_paths" => state.all_model_checkpoint_paths.push(path(&value)?),
-            "all_model_checkpoint_timestamps" => state.all_model_checkpoint_timestamps.push(time(&value)?),
-            "last_preserved_timestamp" => state.last_preserved_timestamp = time(&value)?,
-            _ => {}
-        }
-        Ok(())
-    })?;
-    Ok(state)
+    text::parse_with(text, text::ParseOptions { skip_unknown: true, last_counts: true })
 }
 
 /// The text format of a state, byte for byte TensorFlow's.
@@ -46,10 +26,10 @@ pub fn format_checkpoint_state(state: &CheckpointState) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| text.push_str(&format!("{name}: {value}\n"));
     if !state.model_checkpoint_path.is_empty() {
-        line("model_checkpoint_path", quote(&state.model_checkpoint_path));
+        line("model_checkpoint_path", quote(state.model_checkpoint_path.as_bytes(), false));
     }
     for path in &state.all_model_checkpoint_paths {
-        line("all_model_checkpoint_paths", quote(path));
+        line("all_model_checkpoint_paths", quote(path.as_bytes(), false));
     }
     for &time in &state.all_model_checkpoint_timestamps {
         line("all_model_checkpoint_timestamps", format_double(time));

@@ -178,7 +178,7 @@ pub struct ImportMetaOptions {
 pub fn read_meta_graph(path: impl AsRef<Path>) -> Result<MetaGraphDef> {
     let path = path.as_ref();
     let bytes = std::fs::read(path).map_err(|e| Error::from(e).within(path.display().to_string()))?;
-    MetaGraphDef::decode(Bytes::from(bytes)).map_err(|e| Error::data_loss(format!("{} is no MetaGraphDef: {e}", path.display())))
+    crate::proto::text::decode_either(bytes.into()).map_err(|e| e.within(path.display().to_string()))
 }
 
 /// Adds the graph of a `.meta` file and its collections, and returns its saver (`tf.train.import_meta_graph`). A
