@@ -1,8 +1,9 @@
-//! Replays recorded TensorFlow sessions: `replay [--filter SUBSTRING] [--json OUT] [--known FILE] PATH...`
+//! Replays recorded TensorFlow sessions: `replay [--filter SUBSTRING] [--json OUT] [--known FILE] [--support DIR] PATH...`
 //!
 //! A PATH is a case file (`*.jsonl.gz`), a model folder (with a `case.json`), or a folder of either. Exit status 0 if all
 //! cases passed, 1 if one failed, 2 for wrong use. `--known` names a file of cases that are known to fail, one a line:
 //! then only another failure, or a listed case that passes, is an error. `UPDATE=1` takes cases that pass now off the list.
+//! `--support` writes what is supported into the README.md and OPS.md of a folder.
 
 use base64::Engine;
 use metagraph::graph::ImportOptions;
@@ -17,11 +18,12 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 mod models;
+mod support;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
-    let (mut filter, mut json_out, mut known_file, mut paths) = (String::new(), None, None, Vec::new());
+    let (mut filter, mut json_out, mut known_file, mut support_dir, mut paths) = (String::new(), None, None, None, Vec::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -35,6 +37,10 @@ fn main() -> ExitCode {
             },
             "--known" => match arguments.next() {
                 Some(value) => known_file = Some(value),
+                None => return usage(),
+            },
+            "--support" => match arguments.next() {
+                Some(value) => support_dir = Some(value),
                 None => return usage(),
             },
             flag if flag.starts_with('-') => return usage(),
@@ -66,6 +72,11 @@ fn main() -> ExitCode {
         && let Err(error) = std::fs::write(&out, json!(report.records).to_string())
     {
         return refuse(&out, &error);
+    }
+    if let Some(dir) = support_dir
+        && let Err(error) = support::write(Path::new(&dir), &report.records)
+    {
+        return refuse(&dir, &error);
     }
     let mut bad = report.failed.len();
     if let Some(path) = known_file {
@@ -151,12 +162,13 @@ impl Report {
         self.records.push(json!({
             "name": name, "ops": ops, "passed": outcome.is_ok(), "difference": outcome.err(),
             "file": file.file_name().map(|f| f.to_string_lossy().into_owned()),
+            "set": file.parent().and_then(Path::file_name).map(|f| f.to_string_lossy().into_owned()),
         }));
     }
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: replay [--filter SUBSTRING] [--json OUT] [--known FILE] PATH...");
+    eprintln!("usage: replay [--filter SUBSTRING] [--json OUT] [--known FILE] [--support DIR] PATH...");
     ExitCode::from(2)
 }
 
