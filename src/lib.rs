@@ -12,6 +12,7 @@ pub mod numpy;
 pub mod ops;
 pub mod proto;
 pub mod random;
+pub mod saved_model;
 mod session;
 pub mod tensor;
 pub mod train;

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use metagraph::graph::ImportOptions;
+use metagraph::saved_model::SavedModelBundle;
 use metagraph::{DType, Graph, Session, Tensor, numpy, proto};
 use prost::Message;
 use serde_json::Value;
@@ -66,6 +67,11 @@ impl Model {
                 let file = graph.get_tensor_by_name(name("filename_tensor")?).map_err(say)?;
                 session.run_targets(&[restore], &[(file, &Tensor::from(prefix.as_str()))]).map_err(say)?;
                 Ok(session)
+            }
+            "saved_model" => {
+                let dir = self.folder.join(self.text("saved_model_dir")?);
+                let tags: Vec<&str> = self.case["tags"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                Ok(SavedModelBundle::load(dir, &tags).map_err(say)?.into_session())
             }
             other => Err(format!("models of kind {other} can't be opened")),
         }

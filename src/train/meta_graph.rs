@@ -1,6 +1,6 @@
 //! MetaGraphs: a graph with its collections and its saver, in one file.
 
-use super::Saver;
+use super::{Saver, SaverOptions};
 use crate::error::{Error, Result, bail};
 use crate::graph::op::{ArgSpec, ArgType};
 use crate::graph::{CollectionItem, Graph, ImportOptions};
@@ -224,7 +224,12 @@ pub fn import_meta_graph_def(graph: &Graph, meta: MetaGraphDef, options: &Import
             def.restore_op_name = scoped(&def.restore_op_name);
             Ok(Saver::from_def(graph, def))
         }
-        None => Ok(Saver::from_def(graph, SaverDef::default())),
+        None => {
+            let within = scope.map(|s| format!("{s}/"));
+            let variables = graph.variables_in(crate::graph::keys::GLOBAL_VARIABLES, within.as_deref());
+            let var_list = variables.into_iter().map(|v| (v.op_name().to_string(), v)).collect();
+            Saver::with_options(graph, &SaverOptions { var_list: Some(var_list), allow_empty: true, ..Default::default() })
+        }
     }
 }
 
