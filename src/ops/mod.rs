@@ -1,6 +1,7 @@
 //! The ops: one record each, one file a family. The lists below are the only registry.
 
 pub(crate) mod array;
+mod audio;
 mod constant;
 mod constant_value;
 mod control_flow;
@@ -34,6 +35,7 @@ use std::sync::OnceLock;
 
 /// The families, each a list of records.
 static FAMILIES: &[&[Op]] = &[
+    audio::OPS,
     constant::OPS,
     control_flow::OPS,
     functional::OPS,
