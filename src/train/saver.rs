@@ -175,10 +175,10 @@ fn build(graph: &Graph, saveables: &[Saveable], options: &SaverOptions) -> Resul
     })
 }
 
-/// The value of a variable as it is saved.
-fn saved_value(g: &Graph, variable: &Variable) -> Result<Output> {
+/// The value as it is saved: of a whole variable by reference, the reference; of a slice, what is read.
+fn saved_value(g: &Graph, Saveable { slice, variable, .. }: &Saveable) -> Result<Output> {
     if !variable.is_resource() {
-        return variable.handle();
+        return if slice.is_empty() { variable.handle() } else { variable.value() };
     }
     let _device = g.device(&g.op_device(variable.op()?));
     let value = g.named("Read").op("ReadVariableOp").input(variable.handle()?).attr("dtype", variable.dtype()).output()?;
@@ -187,7 +187,7 @@ fn saved_value(g: &Graph, variable: &Variable) -> Result<Output> {
 }
 
 fn save_op(g: &Graph, filename: Output, saveables: &[Saveable], v1: bool) -> Result<Operation> {
-    let values = saveables.iter().map(|s| saved_value(g, &s.variable)).collect::<Result<Vec<_>>>()?;
+    let values = saveables.iter().map(|s| saved_value(g, s)).collect::<Result<Vec<_>>>()?;
     let has_slices = saveables.iter().any(|s| !s.slice.is_empty());
     let op = match (v1, has_slices) {
         (false, _) => "SaveV2",
