@@ -26,6 +26,19 @@ pub use ops::TensorArray;
 pub use session::{Callable, Session, SessionOptions};
 pub use tensor::{DType, Element, Shape, Tensor};
 
+impl Graph {
+    /// An empty graph that knows all ops of this crate and their gradients.
+    pub fn new() -> Graph {
+        Graph::with_ops(ops::lookup, grad::differentiate)
+    }
+}
+
+impl Default for Graph {
+    fn default() -> Graph {
+        Graph::new()
+    }
+}
+
 /// The kernels, for the benches alone.
 #[doc(hidden)]
 pub mod bench_internals {

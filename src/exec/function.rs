@@ -4,21 +4,25 @@ use super::run::{Plan, RunOptions};
 use super::{Request, Rewrites};
 use crate::error::{Result, bail};
 use crate::graph::attr::Attrs;
-use crate::graph::op::{Caller, SessionState, Signature, StepState};
+use crate::graph::op::{Caller, Differentiate, Lookup, SessionState, Signature, StepState};
 use crate::graph::{FunctionRecord, Graph, ImportOptions, Inner};
-use crate::proto::{AttrValue, GraphDef, NameAttrList, NodeDef, attr_value::Value};
+use crate::proto::{AttrValue, GradientDef, GraphDef, NameAttrList, NodeDef, attr_value::Value};
 use crate::tensor::Tensor;
 use indexmap::IndexMap;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 /// The functions that a step may call.
 pub(crate) struct FunctionLibrary {
     functions: IndexMap<String, Arc<FunctionRecord>>,
-    lookup: crate::graph::op::Lookup,
+    gradients: Vec<GradientDef>,
+    lookup: Lookup,
+    differentiate: Differentiate,
     session: Arc<SessionState>,
     rewrites: Rewrites,
-    plans: Mutex<HashMap<Vec<u8>, Arc<Body>>>,
+    /// By function with its attributes, and whether it is the gradient.
+    plans: Mutex<HashMap<(Vec<u8>, bool), Arc<Body>>>,
 }
 
 struct Body {
@@ -31,34 +35,40 @@ impl FunctionLibrary {
         let inner = graph.read();
         FunctionLibrary {
             functions: inner.functions.clone(),
+            gradients: inner.gradients.clone(),
             lookup: inner.lookup,
+            differentiate: inner.differentiate,
             session: session.clone(),
             rewrites,
             plans: Mutex::default(),
         }
     }
 
-    fn body(&self, function: &NameAttrList) -> Result<Arc<Body>> {
+    fn body(&self, function: &NameAttrList, gradient: bool) -> Result<Arc<Body>> {
         use prost::Message;
-        let key = function.encode_to_vec();
+        let key = (function.encode_to_vec(), gradient);
         if let Some(body) = self.plans.lock().unwrap_or_else(|e| e.into_inner()).get(&key) {
             return Ok(body.clone());
         }
         let Some(record) = self.functions.get(&function.name) else {
             bail!(NotFound, "Function {} is not defined.", function.name);
         };
-        let body =
-            Arc::new(self.instantiate(record, &function.attr).map_err(|e| e.within(format!("function {}", function.name)))?);
+        let body = self.instantiate(record, &function.attr, gradient);
+        let body = Arc::new(body.map_err(|e| e.within(format!("function {}", function.name)))?);
         self.plans.lock().unwrap_or_else(|e| e.into_inner()).insert(key, body.clone());
         Ok(body)
     }
 
-    fn instantiate(&self, record: &FunctionRecord, attrs: &Attrs) -> Result<Body> {
-        let graph = Graph::with_ops(self.lookup);
-        graph.write().functions = self.functions.clone();
+    fn instantiate(&self, record: &FunctionRecord, attrs: &Attrs, gradient: bool) -> Result<Body> {
+        let graph = Graph::with_ops(self.lookup, self.differentiate);
+        {
+            let mut inner = graph.write();
+            inner.functions = self.functions.clone();
+            inner.gradients = self.gradients.clone();
+        }
         let (def, results, controls) = body_graph(record, attrs, &graph.read())?;
         graph.import_graph_def(def, &ImportOptions::default())?;
-        let arguments: Vec<_> = record
+        let mut arguments: Vec<_> = record
             .signature
             .inputs
             .iter()
@@ -66,10 +76,52 @@ impl FunctionLibrary {
             .flat_map(|(i, arg)| argument_names(&record.signature, i, arg.name.as_str(), attrs))
             .map(|name| graph.get_tensor_by_name(&format!("{name}:0")))
             .collect::<Result<_>>()?;
-        let fetches: Vec<_> = results.iter().map(|name| graph.get_tensor_by_name(name)).collect::<Result<_>>()?;
+        let mut fetches: Vec<_> = results.iter().map(|name| graph.get_tensor_by_name(name)).collect::<Result<_>>()?;
         let targets: Vec<_> = controls.iter().map(|name| graph.get_operation_by_name(name)).collect::<Result<_>>()?;
+        if gradient {
+            let mut given = Vec::with_capacity(fetches.len());
+            for &result in &fetches {
+                given.push(graph.op("Placeholder").attr("dtype", graph.dtype(result)?).output()?);
+            }
+            fetches = (self.differentiate)(&graph, &fetches, &arguments, &given)?;
+            arguments.extend(given);
+        }
         let request = Request { feeds: &arguments, fetches: &fetches, targets: &targets, rewrites: &self.rewrites };
         Ok(Body { plan: super::plan(&graph, &request, &self.session)? })
+    }
+
+    fn run(&self, function: &NameAttrList, gradient: bool, arguments: Vec<Tensor>, step: &StepState) -> Result<Vec<Tensor>> {
+        let _deeper = Depth::enter()?;
+        let body = self.body(function, gradient)?;
+        let options = RunOptions { session: step.session, caller: self, cancelled: None };
+        body.plan.run(arguments, &options).map_err(|e| e.within(format!("function {}", function.name)))
+    }
+}
+
+/// How deep functions may call each other: each call takes room on the thread's stack.
+const DEEPEST: u32 = 100;
+
+/// Counts the calls that are open on this thread.
+struct Depth;
+
+thread_local! {
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+impl Depth {
+    fn enter() -> Result<Depth> {
+        let depth = DEPTH.get() + 1;
+        if depth > DEEPEST {
+            bail!(ResourceExhausted, "functions call each other more than {DEEPEST} deep");
+        }
+        DEPTH.set(depth);
+        Ok(Depth)
+    }
+}
+
+impl Drop for Depth {
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
     }
 }
 
@@ -182,8 +234,14 @@ fn substitute(value: &mut AttrValue, attrs: &Attrs) -> Result<()> {
 
 impl Caller for FunctionLibrary {
     fn call(&self, function: &NameAttrList, arguments: Vec<Tensor>, step: &StepState) -> Result<Vec<Tensor>> {
-        let body = self.body(function)?;
-        let options = RunOptions { session: step.session, caller: self, cancelled: None };
-        body.plan.run(arguments, &options).map_err(|e| e.within(format!("function {}", function.name)))
+        self.run(function, false, arguments, step)
+    }
+
+    fn call_gradient(&self, function: &NameAttrList, arguments: Vec<Tensor>, step: &StepState) -> Result<Vec<Tensor>> {
+        if let Some(stated) = self.gradients.iter().find(|g| g.function_name == function.name) {
+            let function = NameAttrList { name: stated.gradient_func.clone(), attr: function.attr.clone() };
+            return self.run(&function, false, arguments, step);
+        }
+        self.run(function, true, arguments, step)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::connect::{self, Between};
 use super::default::{self, is_trainable};
-use super::{GradientOptions, UnconnectedGradients, aggregate, loops, primitive};
+use super::{GradientOptions, UnconnectedGradients, aggregate, function, loops, primitive};
 use crate::control_flow;
 use crate::error::{Error, Result, bail};
 use crate::graph::op::{Grad, GradFn};
@@ -240,8 +240,9 @@ impl Builder<'_> {
 
     /// Zeros for the outputs that received nothing.
     fn fill_zeros(&mut self, op: Operation, out_grads: &mut [Option<Gradient>]) -> Result<()> {
+        let is_call = function::is_call(self.g, op);
         for (index, gradient) in out_grads.iter_mut().enumerate() {
-            if gradient.is_none() && is_trainable(self.g, op.output(index)) {
+            if gradient.is_none() && (is_call || is_trainable(self.g, op.output(index))) {
                 let zeros = default::zeros_in_loops(self.g, self.between.loops.as_ref(), op, index)?;
                 *gradient = zeros.map(Gradient::Dense);
                 if let Some(slots) = self.received.get_mut(&op) {
@@ -344,6 +345,9 @@ fn gradient_function(g: &Graph, op: Operation) -> Result<Option<GradFn>> {
         Ok(value) => attr::string(&value)?.to_string(),
         Err(_) => g.op_type(op),
     };
+    if function::is_call(g, op) && op_type == g.op_type(op) {
+        return Ok(Some(function::call));
+    }
     match crate::ops::lookup(&op_type).map(|record| record.grad) {
         Some(Grad::Fn(function)) => Ok(Some(function)),
         Some(Grad::Control) => Ok(Some(primitive::gradients)),

@@ -5,6 +5,7 @@ mod aggregate;
 mod builder;
 mod connect;
 mod default;
+mod function;
 mod loop_state;
 mod loops;
 mod primitive;
@@ -49,6 +50,8 @@ pub struct GradientOptions {
     /// What the gradient of an `x` is that no `y` depends on.
     pub unconnected_gradients: UnconnectedGradients,
 }
+
+pub(crate) use function::differentiate;
 
 impl Graph {
     /// The gradients of the sum of `ys` by each of `xs` (`tf.gradients`). Nodes are made in the scope `gradients`.

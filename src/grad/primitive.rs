@@ -2,6 +2,7 @@
 
 use super::accumulate;
 use super::aggregate;
+use super::function;
 use super::loop_state;
 use crate::control_flow::{self, Kind, primitive};
 use crate::error::{Result, bail};
@@ -39,6 +40,7 @@ pub(super) fn gradients(g: &Graph, op: Operation, grads: &Grads) -> Gradients {
         "Enter" | "RefEnter" => enter(g, op, grads),
         "NextIteration" | "RefNextIteration" => Ok(vec![grads.get(0)]),
         "LoopCond" => Ok(vec![None]),
+        other if function::is_functional(other) => function::functional(g, op, grads),
         other => bail!(Internal, "{other} is no control-flow primitive"),
     }
 }

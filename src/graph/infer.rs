@@ -169,6 +169,10 @@ impl Caller for NoFunctions {
     fn call(&self, function: &NameAttrList, _: Vec<Tensor>, _: &StepState) -> Result<Vec<Tensor>> {
         bail!(NotFound, "function {} can't be called while a graph is built", function.name)
     }
+
+    fn call_gradient(&self, function: &NameAttrList, arguments: Vec<Tensor>, step: &StepState) -> Result<Vec<Tensor>> {
+        self.call(function, arguments, step)
+    }
 }
 
 /// Runs a pure kernel outside of any session.

@@ -33,7 +33,7 @@ pub use scopes::ScopeGuard;
 use crate::error::{Error, Result, bail};
 use crate::proto::{AttrValue, GradientDef, RegisteredGradient, VersionDef};
 use indexmap::IndexMap;
-use op::Lookup;
+use op::{Differentiate, Lookup};
 use std::any::{Any, TypeId};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -85,6 +85,7 @@ pub(crate) type Hook = fn(&Graph, Operation) -> Result<()>;
 pub(crate) struct Inner {
     pub id: u32,
     pub lookup: Lookup,
+    pub differentiate: Differentiate,
     /// The nodes by name, in order of creation.
     pub nodes: IndexMap<Arc<str>, Node>,
     interned: HashSet<Arc<str>>,
@@ -105,12 +106,13 @@ pub(crate) struct Inner {
 }
 
 impl Graph {
-    /// An empty graph whose ops are found by the given function.
-    pub(crate) fn with_ops(lookup: Lookup) -> Graph {
+    /// An empty graph whose ops are found, and whose functions differentiated, by the given functions.
+    pub(crate) fn with_ops(lookup: Lookup, differentiate: Differentiate) -> Graph {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let inner = Inner {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             lookup,
+            differentiate,
             nodes: IndexMap::new(),
             interned: HashSet::new(),
             names_in_use: HashMap::new(),

@@ -1,7 +1,7 @@
 //! The control-flow primitives.
 
 use super::shape;
-use crate::error::Result;
+use crate::error::{Result, bail};
 use crate::graph::op::{Control, Grad, InferCtx, Kernel, KernelCtx, Op};
 use crate::tensor::Shape;
 
@@ -19,6 +19,26 @@ macro_rules! primitives {
             shape: loop_cond_shape,
             kernel: Kernel::Control(Control::LoopCond),
             grad: Grad::Control,
+            rows: &[],
+        },
+        Op {
+            name: "RefSelect",
+            ins: &["index: int32", "inputs: N * Ref(T)"],
+            outs: &["output: Ref(T)"],
+            attrs: &["T: type", "N: int >= 1"],
+            shape: ref_select_shape,
+            kernel: Kernel::Stateful(ref_select),
+            grad: Grad::Missing,
+            rows: &[],
+        },
+        Op {
+            name: "Abort",
+            ins: &[],
+            outs: &[],
+            attrs: &["error_msg: string = ''", "exit_without_error: bool = false"],
+            shape: shape::none,
+            kernel: Kernel::Stateful(abort),
+            grad: Grad::Missing,
             rows: &[],
         },
         Op {
@@ -69,6 +89,30 @@ pub(super) static OPS: &[Op] = primitives! {
 fn switch(ctx: &mut KernelCtx) -> Result<()> {
     let taken = ctx.input(1)?.item::<bool>()?;
     ctx.forward(0, usize::from(taken))
+}
+
+fn ref_select(ctx: &mut KernelCtx) -> Result<()> {
+    let index = ctx.int_input(0)?;
+    match usize::try_from(index) {
+        Ok(at) if at + 1 < ctx.num_inputs() => ctx.forward(at + 1, 0),
+        _ => bail!(InvalidArgument, "Index must be in the range [0, {}) but got {index}", ctx.num_inputs() - 1),
+    }
+}
+
+/// The shape that all variables share, if they do.
+fn ref_select_shape(ctx: &mut InferCtx) -> Result<()> {
+    ctx.input(0).with_rank(0)?;
+    let mut shape = ctx.input(1);
+    for input in 2..ctx.num_inputs() {
+        shape = shape.relax(&ctx.input(input));
+    }
+    ctx.set(0, shape)
+}
+
+/// Ends the step with an error: a library doesn't end the process.
+fn abort(ctx: &mut KernelCtx) -> Result<()> {
+    let message = ctx.node().string("error_msg")?;
+    bail!(Aborted, "Abort_op intentional failure; {message}")
 }
 
 fn switch_shape(ctx: &mut InferCtx) -> Result<()> {

@@ -9,8 +9,17 @@ use std::any::Any;
 use std::sync::Arc;
 
 macro_rules! functional {
-    ($({ $name:literal, $ins:expr => $outs:expr, $attrs:expr, $shape:expr, $kernel:expr },)*) => {
-        &[$(Op { name: $name, ins: $ins, outs: $outs, attrs: $attrs, shape: $shape, kernel: Kernel::Stateful($kernel), grad: Grad::Missing, rows: &[] },)*]
+    ($({ $name:literal, $ins:expr => $outs:expr, $attrs:expr, $shape:expr, $kernel:expr, $grad:ident },)*) => {
+        &[$(Op {
+            name: $name,
+            ins: $ins,
+            outs: $outs,
+            attrs: $attrs,
+            shape: $shape,
+            kernel: Kernel::Stateful($kernel),
+            grad: Grad::$grad,
+            rows: &[],
+        },)*]
     };
 }
 
@@ -36,23 +45,26 @@ const CALL: &[&str] = &[
 ];
 
 pub(super) static OPS: &[Op] = functional! {
-    { "If", &["cond: Tcond", "input: Tin"] => &["output: Tout"], IF, stated_shapes, branch },
-    { "StatelessIf", &["cond: Tcond", "input: Tin"] => &["output: Tout"], IF, stated_shapes, branch },
-    { "Case", &["branch_index: int32", "input: Tin"] => &["output: Tout"], CASE, stated_shapes, case },
-    { "StatelessCase", &["branch_index: int32", "input: Tin"] => &["output: Tout"], CASE, stated_shapes, case },
-    { "While", &["input: T"] => &["output: T"], WHILE, stated_shapes, repeat },
-    { "StatelessWhile", &["input: T"] => &["output: T"], WHILE, stated_shapes, repeat },
+    { "If", &["cond: Tcond", "input: Tin"] => &["output: Tout"], IF, stated_shapes, branch, Control },
+    { "StatelessIf", &["cond: Tcond", "input: Tin"] => &["output: Tout"], IF, stated_shapes, branch, Control },
+    { "Case", &["branch_index: int32", "input: Tin"] => &["output: Tout"], CASE, stated_shapes, case, Control },
+    { "StatelessCase", &["branch_index: int32", "input: Tin"] => &["output: Tout"], CASE, stated_shapes, case, Control },
+    { "While", &["input: T"] => &["output: T"], WHILE, stated_shapes, repeat, Control },
+    { "StatelessWhile", &["input: T"] => &["output: T"], WHILE, stated_shapes, repeat, Control },
     { "For", &["start: int32", "limit: int32", "delta: int32", "input: T"] => &["output: T"],
-      &["T: list(type) >= 0", "body: func"], shape::unknown, count },
-    { "PartitionedCall", &["args: Tin"] => &["output: Tout"], CALL, shape::unknown, call },
-    { "StatefulPartitionedCall", &["args: Tin"] => &["output: Tout"], CALL, shape::unknown, call },
-    { "FakeParam", &[] => &["output: dtype"], &["dtype: type", "shape: shape"], fake_shape, fake },
+      &["T: list(type) >= 0", "body: func"], shape::unknown, count, Missing },
+    { "PartitionedCall", &["args: Tin"] => &["output: Tout"], CALL, shape::unknown, call, Control },
+    { "StatefulPartitionedCall", &["args: Tin"] => &["output: Tout"], CALL, shape::unknown, call, Control },
+    { "SymbolicGradient", &["input: Tin"] => &["output: Tout"],
+      &["Tin: list(type) >= 1", "Tout: list(type) >= 1", "f: func"], gradient_shapes, call_gradient, Missing },
+    { "ToBool", &["input: T"] => &["output: bool"], &["T: type"], shape::scalar, to_bool, Missing },
+    { "FakeParam", &[] => &["output: dtype"], &["dtype: type", "shape: shape"], fake_shape, fake, Missing },
     { "OptionalFromValue", &["components: Toutput_types"] => &["optional: variant"],
-      &["Toutput_types: list(type) >= 1"], shape::scalar, optional_from_value },
-    { "OptionalNone", &[] => &["optional: variant"], &[], shape::scalar, |ctx| set_optional(ctx, None) },
-    { "OptionalHasValue", &["optional: variant"] => &["has_value: bool"], &[], shape::scalar, optional_has_value },
+      &["Toutput_types: list(type) >= 1"], shape::scalar, optional_from_value, Missing },
+    { "OptionalNone", &[] => &["optional: variant"], &[], shape::scalar, |ctx| set_optional(ctx, None), Missing },
+    { "OptionalHasValue", &["optional: variant"] => &["has_value: bool"], &[], shape::scalar, optional_has_value, Missing },
     { "OptionalGetValue", &["optional: variant"] => &["components: output_types"],
-      &["output_types: list(type) >= 1", "output_shapes: list(shape) >= 1"], stated_shapes, optional_get_value },
+      &["output_types: list(type) >= 1", "output_shapes: list(shape) >= 1"], stated_shapes, optional_get_value, Missing },
 };
 
 fn stated_shapes(ctx: &mut InferCtx) -> Result<()> {
@@ -89,6 +101,11 @@ fn truth(value: &Tensor) -> Result<bool> {
     })
 }
 
+fn to_bool(ctx: &mut KernelCtx) -> Result<()> {
+    let is_true = truth(ctx.input(0)?)?;
+    ctx.set(0, Tensor::scalar(is_true))
+}
+
 fn arguments(ctx: &mut KernelCtx, from: usize) -> Result<Vec<Tensor>> {
     (from..ctx.num_inputs()).map(|i| ctx.take(i)).collect()
 }
@@ -107,6 +124,25 @@ fn call(ctx: &mut KernelCtx) -> Result<()> {
     let arguments = arguments(ctx, 0)?;
     let results = ctx.call(ctx.node().func("f")?, arguments)?;
     set_results(ctx, results)
+}
+
+fn call_gradient(ctx: &mut KernelCtx) -> Result<()> {
+    let arguments = arguments(ctx, 0)?;
+    let results = ctx.call_gradient(ctx.node().func("f")?, arguments)?;
+    set_results(ctx, results)
+}
+
+/// The gradients have the shapes of the function's arguments, which come first.
+fn gradient_shapes(ctx: &mut InferCtx) -> Result<()> {
+    if ctx.num_outputs() > ctx.num_inputs() {
+        bail!(InvalidArgument, "len(inputs) < len(outputs)");
+    }
+    for output in 0..ctx.num_outputs() {
+        if ctx.input_type(output)? != DType::Resource {
+            ctx.set(output, ctx.input(output))?;
+        }
+    }
+    Ok(())
 }
 
 fn branch(ctx: &mut KernelCtx) -> Result<()> {

@@ -28,7 +28,6 @@ pub use convert::Arg;
 
 pub use data_flow::{Queue, QueueOptions, TensorArray, TensorArrayOptions};
 
-use crate::graph::Graph;
 use crate::graph::op::Op;
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -40,6 +39,7 @@ static FAMILIES: &[&[Op]] = &[
     control_flow::OPS,
     functional::OPS,
     data_flow::QUEUES,
+    data_flow::SESSION_TENSORS,
     data_flow::STACKS,
     data_flow::TENSOR_ARRAYS,
     io::OPS,
@@ -94,17 +94,4 @@ pub fn all() -> impl Iterator<Item = &'static Op> {
 pub fn lookup(name: &str) -> Option<&'static Op> {
     static BY_NAME: OnceLock<HashMap<&'static str, &'static Op>> = OnceLock::new();
     BY_NAME.get_or_init(|| all().map(|op| (op.name, op)).collect()).get(name).copied()
-}
-
-impl Graph {
-    /// An empty graph that knows all ops of this crate.
-    pub fn new() -> Graph {
-        Graph::with_ops(lookup)
-    }
-}
-
-impl Default for Graph {
-    fn default() -> Graph {
-        Graph::new()
-    }
 }

@@ -542,7 +542,8 @@ fn concat(ctx: &mut KernelCtx) -> Result<()> {
     check_dtype(&list, ctx)?;
     let stated = if ctx.num_inputs() > 1 { shape_from(ctx.input(1)?)? } else { ctx.node().shape("element_shape")? };
     let leading = if ctx.num_inputs() > 2 { ctx.input(2)?.to_i64s()? } else { Default::default() };
-    let mut rest = list.element_shape.merge(&stated)?.slice_from(1);
+    let merged = list.element_shape.merge(&stated)?;
+    let mut rest = merged.slice_from(1);
     for tensor in list.tensors.iter().flatten() {
         if tensor.rank() == 0 {
             bail!(InvalidArgument, "Concat saw a scalar shape at an element but requires at least vectors.");
@@ -560,7 +561,7 @@ fn concat(ctx: &mut KernelCtx) -> Result<()> {
         let part = match tensor {
             Some(tensor) => tensor.clone(),
             None => {
-                let first = leading.get(index).copied().or_else(|| stated.dim(0).map(|d| d as i64));
+                let first = leading.get(index).copied().or_else(|| merged.dim(0).map(|d| d as i64));
                 let Some(first) = first.and_then(|f| usize::try_from(f).ok()) else {
                     bail!(
                         InvalidArgument,

@@ -1,5 +1,6 @@
 //! From and to `tensorflow.TensorProto`.
 
+use super::variant_number::variants;
 use super::{DType, Dims, Element, Tensor, dispatch, element_count};
 use crate::error::{Error, Result, bail};
 use crate::proto::{TensorProto, TensorShapeProto};
@@ -56,7 +57,8 @@ impl Tensor {
                 values.resize(count, last);
                 Tensor::from_strings(&dims, values)
             }
-            DType::Resource | DType::Variant => Tensor::zeros(dtype, &dims),
+            DType::Variant => variants(&dims, count, &m.variant_val),
+            DType::Resource => Tensor::zeros(dtype, &dims),
         }
     }
 

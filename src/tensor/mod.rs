@@ -8,6 +8,7 @@ mod handle;
 mod message;
 mod shape;
 mod text;
+mod variant_number;
 
 pub use dtype::DType;
 pub use element::Element;

@@ -324,6 +324,13 @@ pub trait Caller: Sync {
     /// # Errors
     /// `NotFound` if there is no such function, `InvalidArgument` if the arguments don't fit, and what its nodes return.
     fn call(&self, function: &NameAttrList, arguments: Vec<Tensor>, step: &StepState) -> Result<Vec<Tensor>>;
+
+    /// Runs a function's gradient: from the function's arguments and the gradients of its results to those of its
+    /// arguments.
+    ///
+    /// # Errors
+    /// As [`Caller::call`], and where the function can't be differentiated.
+    fn call_gradient(&self, function: &NameAttrList, arguments: Vec<Tensor>, step: &StepState) -> Result<Vec<Tensor>>;
 }
 
 /// State that lives as long as one step.
@@ -518,6 +525,14 @@ impl<'a> KernelCtx<'a> {
     /// As [`Caller::call`].
     pub fn call(&self, function: &NameAttrList, arguments: Vec<Tensor>) -> Result<Vec<Tensor>> {
         self.step.caller.call(function, arguments, self.step)
+    }
+
+    /// Runs the gradient of a function of the graph's library.
+    ///
+    /// # Errors
+    /// As [`Caller::call_gradient`].
+    pub fn call_gradient(&self, function: &NameAttrList, arguments: Vec<Tensor>) -> Result<Vec<Tensor>> {
+        self.step.caller.call_gradient(function, arguments, self.step)
     }
 
     /// The state of this node in the session, made if it isn't there.

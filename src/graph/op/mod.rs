@@ -12,7 +12,7 @@ pub use kernel::{
 pub use signature::{ArgSpec, ArgType, AttrSpec, Signature};
 
 use super::Graph;
-use super::node::Operation;
+use super::node::{Operation, Output};
 use crate::error::Result;
 use crate::graph::gradient::{Gradient, Grads};
 
@@ -55,6 +55,10 @@ pub enum Grad {
 
 /// How a graph finds the record of an op type.
 pub type Lookup = fn(&str) -> Option<&'static Op>;
+
+/// How a graph builds gradients of `ys` by `xs` from those of `ys`, where a function of the library is differentiated: one
+/// tensor for each of `xs`.
+pub type Differentiate = fn(&Graph, ys: &[Output], xs: &[Output], grad_ys: &[Output]) -> Result<Vec<Output>>;
 
 impl Op {
     /// The interface in parsed form. Parsed at first use and kept.

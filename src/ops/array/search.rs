@@ -107,8 +107,9 @@ fn top_k_shape(ctx: &mut InferCtx, k: Option<usize>) -> Result<()> {
     ctx.set(1, shape)
 }
 
-/// The numbers of the `k` largest elements of a row, the largest first, equal ones in order.
-fn largest<T: PartialOrd + Copy>(row: &[T], k: usize, scratch: &mut Vec<u32>) {
+/// The numbers of the `k` largest elements of a row: the largest first and equal ones in order, or else in the order in
+/// which TensorFlow's heap leaves them.
+fn largest<T: PartialOrd + Copy>(row: &[T], k: usize, sorted: bool, scratch: &mut Vec<u32>) {
     let descending = |&a: &u32, &b: &u32| order(&row[b as usize], &row[a as usize]).then(a.cmp(&b));
     scratch.clear();
     if k == 1 {
@@ -116,7 +117,13 @@ fn largest<T: PartialOrd + Copy>(row: &[T], k: usize, scratch: &mut Vec<u32>) {
         scratch.push(best as u32);
         return;
     }
+    if !sorted && k < row.len() {
+        return kept_in_heap(row.len(), k, descending, scratch);
+    }
     scratch.extend(0..row.len() as u32);
+    if !sorted {
+        return;
+    }
     if k < row.len() {
         if k > 0 {
             scratch.select_nth_unstable_by(k - 1, descending);
@@ -124,6 +131,60 @@ fn largest<T: PartialOrd + Copy>(row: &[T], k: usize, scratch: &mut Vec<u32>) {
         scratch.truncate(k);
     }
     scratch.sort_unstable_by(descending);
+}
+
+/// The `k` first of `0..count` in the given order, `0 < k < count`: a heap with the last of them at its root, from which the
+/// root goes when a better one comes (the algorithms of C++'s `make_heap` and `pop_heap`, which fix the order).
+fn kept_in_heap(count: usize, k: usize, order: impl Fn(&u32, &u32) -> std::cmp::Ordering, heap: &mut Vec<u32>) {
+    let before = |a: u32, b: u32| order(&a, &b).is_lt();
+    for item in 0..k as u32 + 1 {
+        heap.push(item);
+        let last = heap.len() - 1;
+        if last > 0 && !before(heap[last], heap[0]) {
+            heap.swap(0, last);
+        }
+    }
+    for parent in (0..heap.len() / 2).rev() {
+        let value = heap[parent];
+        sift(heap, parent, k + 1, value, &before);
+    }
+    let pop = |heap: &mut Vec<u32>, before: &dyn Fn(u32, u32) -> bool| {
+        let value = heap[k];
+        heap[k] = heap[0];
+        sift(heap, 0, k, value, before);
+    };
+    pop(heap, &before);
+    for item in k as u32 + 1..count as u32 {
+        if before(item, heap[0]) {
+            heap[k] = item;
+            pop(heap, &before);
+        }
+    }
+    heap.truncate(k);
+}
+
+/// Moves the hole at `hole` of a heap of `len` items to a leaf, and `value` from there up to its place.
+fn sift(heap: &mut [u32], mut hole: usize, len: usize, value: u32, before: &dyn Fn(u32, u32) -> bool) {
+    let top = hole;
+    let mut child = hole;
+    while child < (len - 1) / 2 {
+        child = 2 * (child + 1);
+        if before(heap[child], heap[child - 1]) {
+            child -= 1;
+        }
+        heap[hole] = heap[child];
+        hole = child;
+    }
+    if len % 2 == 0 && child == (len - 2) / 2 {
+        child = 2 * (child + 1);
+        heap[hole] = heap[child - 1];
+        hole = child - 1;
+    }
+    while hole > top && before(heap[(hole - 1) / 2], value) {
+        heap[hole] = heap[(hole - 1) / 2];
+        hole = (hole - 1) / 2;
+    }
+    heap[hole] = value;
 }
 
 fn top_k_kernel(ctx: &mut KernelCtx, k: i64) -> Result<()> {
@@ -138,6 +199,7 @@ fn top_k_kernel(ctx: &mut KernelCtx, k: i64) -> Result<()> {
     if u32::try_from(columns).is_err() {
         bail!(InvalidArgument, "input has {columns} columns, at most 2**32 - 1 are possible");
     }
+    let sorted = ctx.node().boolean("sorted")?;
     let mut dims = Dims::from_slice(outer);
     dims.push(k);
     let rows: usize = outer.iter().product();
@@ -152,7 +214,7 @@ fn top_k_kernel(ctx: &mut KernelCtx, k: i64) -> Result<()> {
             for row in range {
                 let items = &from[row * columns..][..columns];
                 if k > 0 {
-                    largest(items, k, &mut scratch);
+                    largest(items, k, sorted, &mut scratch);
                 }
                 for (i, &place) in scratch.iter().enumerate() {
                     // SAFETY: each row has its own `k` places in both vectors, and is visited once.

@@ -2,6 +2,7 @@
 
 mod handle;
 mod queue;
+mod session_tensor;
 mod stack;
 mod tensor_array;
 
@@ -13,6 +14,7 @@ use crate::graph::op::{Grad, Kernel, KernelFn, Op, ShapeFn};
 use crate::tensor::{DType, Tensor};
 
 pub(super) static QUEUES: &[Op] = queue::OPS;
+pub(super) static SESSION_TENSORS: &[Op] = session_tensor::OPS;
 pub(super) static STACKS: &[Op] = stack::OPS;
 pub(super) static TENSOR_ARRAYS: &[Op] = tensor_array::OPS;
 

@@ -89,7 +89,7 @@ fn scan<T: Number, A: Copy + Send + Sync>(
     narrow: impl Fn(A) -> T + Sync,
 ) -> Result<()> {
     let (input, axis) = (ctx.input(0)?, ctx.input(1)?);
-    if axis.len() != 1 {
+    if axis.rank() != 0 {
         bail!(InvalidArgument, "ScanOp: axis must be a scalar, not {:?}", axis.dims());
     }
     let (dims, axis) = (input.dims(), axis.item_i64()?);

@@ -274,20 +274,29 @@ macro_rules! gradients {
 }
 
 gradients! {
-    reciprocal_grad: |y, dy| Number::neg(Number::mul(Number::mul(Number::conj(y), dy), Number::conj(y)));
+    reciprocal_grad: |y, dy| {
+        let y = Number::conj(y);
+        unless_zero(dy, Number::neg(Number::mul(Number::mul(y, dy), y)))
+    };
     rsqrt_grad: |y, dy| {
         let y = Number::conj(y);
-        Number::mul(Number::mul(Number::mul(Number::from_f64(-0.5), dy), y), Number::mul(y, y))
+        unless_zero(dy, Number::mul(Number::mul(Number::mul(Number::from_f64(-0.5), dy), y), Number::mul(y, y)))
     };
     sigmoid_grad: |y, dy| {
         let y = Number::conj(y);
         Number::mul(Number::mul(dy, y), Number::sub(Number::ONE, y))
     };
-    sqrt_grad: |y, dy| Inexact::div(Number::mul(Number::from_f64(0.5), dy), Number::conj(y));
+    sqrt_grad: |y, dy| unless_zero(dy, Inexact::div(Number::mul(Number::from_f64(0.5), dy), Number::conj(y)));
     tanh_grad: |y, dy| {
         let y = Number::conj(y);
         Number::mul(dy, Number::sub(Number::ONE, Number::mul(y, y)))
     };
+}
+
+/// Zero where the gradient that arrives is zero, also at a singularity.
+#[inline(always)]
+fn unless_zero<T: Number>(dy: T, value: T) -> T {
+    if dy.is_zero() { T::ZERO } else { value }
 }
 
 fn check_same_shape(ctx: &KernelCtx) -> Result<()> {

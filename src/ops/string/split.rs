@@ -77,9 +77,10 @@ fn vector_and_separator(ctx: &KernelCtx) -> Result<(Vec<Bytes>, Bytes)> {
     if input.rank() != 1 {
         bail!(InvalidArgument, "input must be a vector, got shape: {:?}", input.dims());
     }
-    let [separator] = separator.strings()? else {
-        bail!(InvalidArgument, "delimiter must be a scalar, got shape: {:?}", separator.dims())
-    };
+    if separator.rank() != 0 {
+        bail!(InvalidArgument, "delimiter must be a scalar, got shape: {:?}", separator.dims());
+    }
+    let [separator] = separator.strings()? else { bail!(Internal, "a scalar has one element") };
     Ok((input.strings()?.to_vec(), separator.clone()))
 }
 
