@@ -405,7 +405,7 @@ mod tests {
         let row = [2.0f32, f32::NAN, 7.0, 2.0, -1.0, 7.0];
         let mut found = Vec::new();
         for (k, expected) in [(1, vec![2]), (3, vec![2, 5, 0]), (6, vec![2, 5, 0, 3, 4, 1])] {
-            largest(&row, k, &mut found);
+            largest(&row, k, true, &mut found);
             assert_eq!(found, expected);
         }
     }
