@@ -1,6 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 pub mod bundle;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 mod compute;
 pub mod control_flow;
 mod error;

@@ -1,0 +1,5 @@
+//! The command `metagraph`.
+
+fn main() -> std::process::ExitCode {
+    metagraph::cli::main()
+}
