@@ -2,12 +2,20 @@
 //!
 //! One file a subcommand. Exit codes: 0; 1 where the work failed or found something; 2 for wrong use.
 
+mod checkpoint;
+mod convert;
+mod describe;
+mod diff;
+mod doctor;
+mod freeze;
+mod inspect;
 mod literal;
 mod model;
 mod run;
 mod source;
 mod stats;
 mod style;
+mod view;
 
 use crate::error::{Error, Result};
 use clap::{CommandFactory, Parser, Subcommand};
@@ -66,8 +74,18 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Say what a model is: inputs, outputs, state, variables, ops.
+    Inspect(inspect::Args),
     /// Run a model: feed values, fetch values, train, save.
     Run(run::Args),
+    /// Turn variables into constants and keep what the fetches need.
+    Freeze(freeze::Args),
+    /// Turn a checkpoint into an .npz or .safetensors file, or back.
+    Convert(convert::Args),
+    /// Compare two models or checkpoints; exits with 1 where they differ.
+    Diff(diff::Args),
+    /// Look for what is wrong with a model and say what to do; exits with 1 where something is.
+    Doctor(doctor::Args),
     /// Print the completions for a shell.
     ///
     /// For bash: metagraph completions bash > /etc/bash_completion.d/metagraph
@@ -82,7 +100,12 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     style::set(args.color);
     let outcome = match &args.command {
+        Command::Inspect(args) => inspect::run(args),
         Command::Run(args) => run::run(args),
+        Command::Freeze(args) => freeze::run(args),
+        Command::Convert(args) => convert::run(args),
+        Command::Diff(args) => diff::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Completions { shell } => completions(*shell),
     };
     let (code, sentence) = match outcome {
