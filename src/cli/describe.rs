@@ -23,7 +23,7 @@ impl TensorFact {
             name: graph.tensor_name(output),
             op: graph.op_type(output.op),
             dtype: graph.dtype(output).ok(),
-            shape: graph.shape(output).unwrap_or_default(),
+            shape: graph.shape(output).ok().filter(|s| s.rank().is_some()).unwrap_or_else(|| exported_shape(graph, output)),
         }
     }
 
@@ -34,6 +34,12 @@ impl TensorFact {
             None => "?".to_string(),
         }
     }
+}
+
+/// The shape that was known when the graph was exported; after loops an import can't infer it.
+fn exported_shape(graph: &Graph, output: Output) -> Shape {
+    let shapes = graph.get_attr(output.op, "_output_shapes").and_then(|v| attr::shapes(&v)).unwrap_or_default();
+    shapes.get(output.index as usize).cloned().unwrap_or_default()
 }
 
 /// A tensor with what is known of it.
@@ -246,8 +252,20 @@ fn outputs(
         true => vec![true; view.nodes.len()],
         false => view.reached_from(placeholders.iter().copied()),
     };
+    // What doesn't depend on a weight is no result of a model that has weights.
+    let is_weight = |i: usize| {
+        let node = &view.nodes[i];
+        let constant = || {
+            let value = graph.get_attr(operations[i], "value").and_then(|v| attr::tensor(&v));
+            value.is_ok_and(|t| t.dtype().is_floating() && t.len() > 1)
+        };
+        super::source::is_variable(&node.op) || (&*node.op == "Const" && constant())
+    };
+    let weighted = view.reached_from((0..view.nodes.len()).filter(|&i| is_weight(i)));
+    let frames = view.frames();
     let state_exits: HashSet<usize> = states.iter().map(|s| s.last.output.op.id()).collect();
-    let mut found: Vec<(bool, TensorFact)> = Vec::new();
+    let branch = |name: &str| ["switch_t", "switch_f", "pred_id"].iter().any(|s| name.rsplit('/').next() == Some(s));
+    let mut found: Vec<(bool, bool, TensorFact)> = Vec::new();
     for (index, node) in view.nodes.iter().enumerate() {
         let end = from_inputs[index]
             && !service[index]
@@ -255,6 +273,8 @@ fn outputs(
             && !NO_RESULT.contains(&&*node.op)
             && !is_placeholder(&node.op)
             && !state_exits.contains(&index)
+            && !branch(&node.name)
+            && (frames.of[index].is_none() || node.op.ends_with("Exit"))
             && node.consumers.iter().all(|c| service[c.0] || NO_RESULT.contains(&&*view.nodes[c.0].op) && view.nodes[c.0].consumers.is_empty());
         if !end {
             continue;
@@ -270,11 +290,14 @@ fn outputs(
             let last = node.name.rsplit('/').next().unwrap_or(&node.name);
             let stem = last.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_');
             let chosen = !stem.eq_ignore_ascii_case(&node.op) && !node.op.ends_with("Exit");
-            found.push((!chosen, fact));
+            found.push((!weighted[index], !chosen, fact));
         }
     }
-    found.sort_by_key(|f| f.0);
-    found.into_iter().map(|f| f.1).collect()
+    if found.iter().any(|f| !f.0) {
+        found.retain(|f| !f.0);
+    }
+    found.sort_by_key(|f| f.1);
+    found.into_iter().map(|f| f.2).collect()
 }
 
 /// The loops with what each continues: for every Exit the Enter of its loop variable, traced back to what is fed.
@@ -285,7 +308,10 @@ fn states(graph: &Graph, view: &View, operations: &[Operation], service: &[bool]
             continue;
         }
         let Some(start) = initial_value(view, index) else { continue };
-        let last = TensorFact::new(graph, operations[index].output(0));
+        let mut last = TensorFact::new(graph, operations[index].output(0));
+        if last.shape.rank().is_none() {
+            last.shape = TensorFact::new(graph, operations[start.0].output(start.1 as usize)).shape;
+        }
         if !last.dtype.is_some_and(|d| d.is_plain()) {
             continue;
         }

@@ -419,7 +419,7 @@ fn find_tensor(source: &Source, name: &str) -> Result<(String, Tensor)> {
     }
     let Some(meta) = &source.meta else { return Err(no_tensor(name, reader.as_ref())) };
     let graph = import(meta)?;
-    let op = graph.get_operation_by_name(plain)?;
+    let Ok(op) = graph.get_operation_by_name(plain) else { return Err(no_tensor(name, reader.as_ref())) };
     let op_type = graph.op_type(op);
     if op_type == "Const" {
         return Ok(("constant".into(), attr::tensor(&graph.get_attr(op, "value")?)?));
@@ -447,8 +447,8 @@ fn no_tensor(name: &str, reader: Option<&CheckpointReader>) -> Error {
     let names = reader.and_then(|r| r.variables().ok()).unwrap_or_default();
     let near: Vec<String> =
         names.keys().filter(|n| last(n).contains(&wanted) || n.contains(name)).take(3).map(ToString::to_string).collect();
-    let hint = if near.is_empty() { String::new() } else { format!("; it has {}", near.join(", ")) };
-    Error::not_found(format!("there is no tensor {name} in the checkpoint{hint}"))
+    let hint = if near.is_empty() { String::new() } else { format!("; the checkpoint has {}", near.join(", ")) };
+    Error::not_found(format!("there is no variable or constant {name}{hint}"))
 }
 
 fn tensor(source: &Source, name: &str, as_json: bool) -> Outcome {

@@ -8,6 +8,7 @@ mod describe;
 mod diff;
 mod doctor;
 mod freeze;
+mod graph;
 mod inspect;
 mod literal;
 mod model;
@@ -82,6 +83,8 @@ enum Command {
     Freeze(freeze::Args),
     /// Turn a checkpoint into an .npz or .safetensors file, or back.
     Convert(convert::Args),
+    /// Draw a model's graph.
+    Graph(graph::Args),
     /// Compare two models or checkpoints; exits with 1 where they differ.
     Diff(diff::Args),
     /// Look for what is wrong with a model and say what to do; exits with 1 where something is.
@@ -104,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Freeze(args) => freeze::run(args),
         Command::Convert(args) => convert::run(args),
+        Command::Graph(args) => graph::run(args),
         Command::Diff(args) => diff::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Completions { shell } => completions(*shell),

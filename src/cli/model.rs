@@ -7,6 +7,7 @@ use crate::error::{Code, Error, Result, bail};
 use crate::graph::op::Variable;
 use crate::graph::{CollectionItem, Graph, Operation, attr, keys};
 use crate::proto::{MetaGraphDef, SignatureDef};
+use crate::saved_model::{self, SavedModelBundle};
 use crate::session::Session;
 use crate::tensor::{DType, Shape};
 use crate::train::{self, ExportOptions, ImportMetaOptions, SaveOptions, Saver};
@@ -90,8 +91,24 @@ impl Model {
         Ok(Model { graph, session, saver, signatures, restored: false, notes: Vec::new() })
     }
 
-    fn load_saved_model(dir: &Path, _tags: &[String]) -> Result<Model> {
-        bail!(Unimplemented, "{}: SavedModels can't be run yet", dir.display())
+    fn load_saved_model(dir: &Path, tags: &[String]) -> Result<Model> {
+        let mut tags = tags.to_vec();
+        if tags.is_empty() {
+            // A model of one MetaGraph needs no choice.
+            let all = saved_model::read_saved_model(dir)?.meta_graphs;
+            let own = |m: &MetaGraphDef| m.meta_info_def.as_ref().map(|i| i.tags.clone()).unwrap_or_default();
+            tags = match &all[..] {
+                [only] => own(only),
+                _ => vec![saved_model::tag::SERVING.to_string()],
+            };
+        }
+        let names: Vec<&str> = tags.iter().map(String::as_str).collect();
+        let bundle = SavedModelBundle::load(dir, &names)?;
+        let (graph, signatures) = (bundle.graph().clone(), bundle.signatures().clone());
+        let def = bundle.meta_graph_def().saver_def.clone().filter(|d| !d.restore_op_name.is_empty());
+        let saver = def.map(|def| Saver::from_def(&graph, def));
+        let notes = vec![format!("{}: a SavedModel with the tags {}", dir.display(), tags.join(","))];
+        Ok(Model { graph, session: bundle.into_session(), saver, signatures, restored: true, notes })
     }
 
     /// Restores a checkpoint by the graph's own saver, or else by the names of the variables; then runs what initializes
