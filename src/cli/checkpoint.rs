@@ -86,7 +86,9 @@ impl SafeReader {
         let offsets = list(&entry["data_offsets"]).iter().map(number).collect::<Result<Vec<_>>>()?;
         let bytes = crate::tensor::element_count(&dims)?.checked_mul(dtype.size()).map(|n| n as u64);
         match offsets[..] {
-            [from, to] if from <= to && to <= length - start && Some(to - from) == bytes => Ok((dtype, dims, start + from, to - from)),
+            [from, to] if from <= to && to <= length - start && Some(to - from) == bytes => {
+                Ok((dtype, dims, start + from, to - from))
+            }
             _ => bail!(DataLoss, "the offsets {offsets:?} don't fit {dtype}{dims:?} in a file of {length} bytes"),
         }
     }

@@ -93,16 +93,61 @@ pub(super) struct Description {
 
 /// Ops whose unused outputs are no results of a model.
 const NO_RESULT: &[&str] = &[
-    "Const", "Switch", "RefSwitch", "Enter", "RefEnter", "NextIteration", "LoopCond", "NoOp", "Assert", "Print", "Shape", "ShapeN",
-    "VarHandleOp", "Variable", "VariableV2", "IsVariableInitialized", "VarIsInitializedOp", "TensorArrayV3", "TensorArrayV2",
-    "TensorArray", "TensorArrayCloseV3", "Stack", "StackV2", "ControlTrigger", "ReadVariableOp", "HashTable", "HashTableV2",
-    "MutableHashTableV2", "BroadcastGradientArgs", "TensorArraySizeV3", "TensorArrayGradV3", "TensorArrayWriteV3",
+    "Const",
+    "Switch",
+    "RefSwitch",
+    "Enter",
+    "RefEnter",
+    "NextIteration",
+    "LoopCond",
+    "NoOp",
+    "Assert",
+    "Print",
+    "Shape",
+    "ShapeN",
+    "VarHandleOp",
+    "Variable",
+    "VariableV2",
+    "IsVariableInitialized",
+    "VarIsInitializedOp",
+    "TensorArrayV3",
+    "TensorArrayV2",
+    "TensorArray",
+    "TensorArrayCloseV3",
+    "Stack",
+    "StackV2",
+    "ControlTrigger",
+    "ReadVariableOp",
+    "HashTable",
+    "HashTableV2",
+    "MutableHashTableV2",
+    "BroadcastGradientArgs",
+    "TensorArraySizeV3",
+    "TensorArrayGradV3",
+    "TensorArrayWriteV3",
 ];
 
 /// Ops that pass (a part of) their first input on.
 const PASSING: &[&str] = &[
-    "Identity", "RefIdentity", "Unpack", "StridedSlice", "Slice", "SplitV", "Squeeze", "ExpandDims", "Reshape", "Cast", "Transpose",
-    "StopGradient", "CheckNumerics", "PreventGradient", "Enter", "RefEnter", "Switch", "GatherV2", "Gather",
+    "Identity",
+    "RefIdentity",
+    "Unpack",
+    "StridedSlice",
+    "Slice",
+    "SplitV",
+    "Squeeze",
+    "ExpandDims",
+    "Reshape",
+    "Cast",
+    "Transpose",
+    "StopGradient",
+    "CheckNumerics",
+    "PreventGradient",
+    "Enter",
+    "RefEnter",
+    "Switch",
+    "GatherV2",
+    "Gather",
 ];
 
 fn is_placeholder(op: &str) -> bool {
@@ -119,7 +164,10 @@ fn is_summary(op: &str) -> bool {
 }
 
 fn is_saving(op: &str) -> bool {
-    matches!(op, "SaveV2" | "Save" | "SaveSlices" | "RestoreV2" | "Restore" | "RestoreSlice" | "ShardedFilename" | "MergeV2Checkpoints")
+    matches!(
+        op,
+        "SaveV2" | "Save" | "SaveSlices" | "RestoreV2" | "Restore" | "RestoreSlice" | "ShardedFilename" | "MergeV2Checkpoints"
+    )
 }
 
 /// The nodes that serve saving, initializing, gradients and summaries, not the model itself.
@@ -129,9 +177,15 @@ pub(super) fn service_nodes(view: &View) -> Vec<bool> {
         .iter()
         .map(|n| {
             let gradient = n.name.split('/').any(|part| {
-                part.strip_prefix("gradients").is_some_and(|r| r.is_empty() || r.strip_prefix('_').is_some_and(|d| d.bytes().all(|b| b.is_ascii_digit())))
+                part.strip_prefix("gradients")
+                    .is_some_and(|r| r.is_empty() || r.strip_prefix('_').is_some_and(|d| d.bytes().all(|b| b.is_ascii_digit())))
             });
-            gradient || is_update(&n.op) || is_saving(&n.op) || is_summary(&n.op) || n.op.starts_with("Assign") || n.op.starts_with("Scatter")
+            gradient
+                || is_update(&n.op)
+                || is_saving(&n.op)
+                || is_summary(&n.op)
+                || n.op.starts_with("Assign")
+                || n.op.starts_with("Scatter")
         })
         .collect();
     // What only feeds the saver (its file name), and what only follows it.
@@ -201,8 +255,7 @@ pub(super) fn variable_facts(graph: &Graph, view: &View) -> Vec<VariableFact> {
 pub(super) fn describe(graph: &Graph, view: &View) -> Description {
     let operations = graph.get_operations();
     let service = service_nodes(view);
-    let placeholders: Vec<usize> =
-        (0..view.nodes.len()).filter(|&i| is_placeholder(&view.nodes[i].op) && !service[i]).collect();
+    let placeholders: Vec<usize> = (0..view.nodes.len()).filter(|&i| is_placeholder(&view.nodes[i].op) && !service[i]).collect();
     let inputs = placeholders.iter().map(|&i| TensorFact::new(graph, operations[i].output(0))).collect();
     let states = states(graph, view, &operations, &service);
     let outputs = outputs(graph, view, &operations, &service, &placeholders, &states);
@@ -275,7 +328,10 @@ fn outputs(
             && !state_exits.contains(&index)
             && !branch(&node.name)
             && (frames.of[index].is_none() || node.op.ends_with("Exit"))
-            && node.consumers.iter().all(|c| service[c.0] || NO_RESULT.contains(&&*view.nodes[c.0].op) && view.nodes[c.0].consumers.is_empty());
+            && node
+                .consumers
+                .iter()
+                .all(|c| service[c.0] || NO_RESULT.contains(&&*view.nodes[c.0].op) && view.nodes[c.0].consumers.is_empty());
         if !end {
             continue;
         }
@@ -366,7 +422,10 @@ fn trace(graph: &Graph, view: &View, operations: &[Operation], start: (usize, u3
         if is_placeholder(&node.op) {
             return Some((TensorFact::new(graph, operations[at].output(0)), way, true));
         }
-        if node.op == "Fill".into() || node.op == "ZerosLike".into() || (node.op == "Const".into() && node.name.contains("eroState")) {
+        if node.op == "Fill".into()
+            || node.op == "ZerosLike".into()
+            || (node.op == "Const".into() && node.name.contains("eroState"))
+        {
             return Some((TensorFact::new(graph, operations[start.0].output(start.1 as usize)), Vec::new(), false))
                 .filter(|f| f.0.dtype.is_some_and(|d| d.is_floating()) && f.0.shape.rank() != Some(0));
         }
@@ -386,8 +445,7 @@ fn trace(graph: &Graph, view: &View, operations: &[Operation], start: (usize, u3
 /// The loops by the names of their frames.
 fn loops(view: &View) -> Vec<Loop> {
     let frames = view.frames();
-    let mut loops: Vec<Loop> =
-        frames.names.iter().map(|n| Loop { frame_name: n.clone(), nodes: 0, variables: 0 }).collect();
+    let mut loops: Vec<Loop> = frames.names.iter().map(|n| Loop { frame_name: n.clone(), nodes: 0, variables: 0 }).collect();
     for (index, frame) in frames.of.iter().enumerate() {
         if let Some(frame) = frame {
             loops[*frame].nodes += 1;
@@ -419,7 +477,8 @@ fn training(view: &View) -> Vec<(String, usize)> {
                 continue;
             }
             let next: Vec<usize> = followers.get(&at).into_iter().flatten().copied().collect();
-            let grouping = |&i: &usize| matches!(&*view.nodes[i].op, "NoOp" | "AssignAdd" | "AssignAddVariableOp" | "Identity" | "Const");
+            let grouping =
+                |&i: &usize| matches!(&*view.nodes[i].op, "NoOp" | "AssignAdd" | "AssignAddVariableOp" | "Identity" | "Const");
             let next: Vec<usize> = next.into_iter().filter(|i| grouping(i)).collect();
             if next.is_empty() && at != update {
                 reached.entry(at).or_default().insert(update);

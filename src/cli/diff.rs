@@ -73,7 +73,10 @@ pub(super) fn run(args: &Args) -> Outcome {
     Ok(if differ { Done::Found } else { Done::Ok })
 }
 
-fn split<'a, T>(a: &'a BTreeMap<String, T>, b: &'a BTreeMap<String, T>) -> (Vec<String>, Vec<String>, Vec<(&'a String, &'a T, &'a T)>) {
+fn split<'a, T>(
+    a: &'a BTreeMap<String, T>,
+    b: &'a BTreeMap<String, T>,
+) -> (Vec<String>, Vec<String>, Vec<(&'a String, &'a T, &'a T)>) {
     let only = |x: &BTreeMap<String, T>, y: &BTreeMap<String, T>| x.keys().filter(|k| !y.contains_key(*k)).cloned().collect();
     let both = a.iter().filter_map(|(k, v)| b.get(k).map(|w| (k, v, w))).collect();
     (only(a, b), only(b, a), both)
@@ -148,10 +151,8 @@ fn around(a: &MetaGraphDef, b: &MetaGraphDef) -> Vec<Changes> {
         let same = both.len() - changed.len();
         Changes { kind, only_a, only_b, changed, same }
     }
-    let all = [
-        compare("collection", &a.collection_def, &b.collection_def),
-        compare("signature", &a.signature_def, &b.signature_def),
-    ];
+    let all =
+        [compare("collection", &a.collection_def, &b.collection_def), compare("signature", &a.signature_def, &b.signature_def)];
     all.into_iter().filter(|c| c.any() || c.same > 0).collect()
 }
 

@@ -6,8 +6,8 @@ use super::source::{Kind, Source};
 use super::style::{self, BOLD, GREEN, RED, YELLOW, paint_out};
 use super::view::View;
 use super::{Done, Outcome, print, print_json, stats};
-use crate::bundle::state;
 use crate::bundle::CheckpointReader;
+use crate::bundle::state;
 use crate::error::{Code, Error};
 use crate::graph::Graph;
 use crate::proto::{GraphDef, MetaGraphDef, collection_def::Kind as Items, tensor_info};
@@ -101,7 +101,9 @@ pub(super) fn run(args: &Args) -> Outcome {
 fn unreadable(report: &mut Report, error: &Error) {
     let advice = match error.code() {
         Code::NotFound => "check the path; a checkpoint is named by its prefix, without .index or .data",
-        Code::DataLoss | Code::OutOfRange => "the file is damaged or cut off: copy it again, and compare its size with the original's",
+        Code::DataLoss | Code::OutOfRange => {
+            "the file is damaged or cut off: copy it again, and compare its size with the original's"
+        }
         Code::PermissionDenied => "you may not read it: change its permissions",
         _ => "see what kind of file it is: metagraph reads .meta, .pb, .pbtxt, checkpoints and SavedModels",
     };
@@ -122,7 +124,11 @@ fn state_files(report: &mut Report, source: &Source, path: &str) {
     let named = match state::get_checkpoint_state(dir, None) {
         Ok(Some(state)) => state,
         Ok(None) => {
-            report.error("state_file", format!("{} can't be read", file.display()), "delete it, or save once more to write it anew");
+            report.error(
+                "state_file",
+                format!("{} can't be read", file.display()),
+                "delete it, or save once more to write it anew",
+            );
             return;
         }
         Err(e) => return report.error("state_file", super::one_line(&e), "delete it, or save once more to write it anew"),
@@ -241,7 +247,11 @@ fn structure(report: &mut Report, def: &GraphDef) -> GraphDef {
     clean.node.retain(|n| {
         let first = seen.insert(n.name.clone());
         if !first {
-            report.error("doubled", format!("two nodes have the name {}", n.name), "rename one of them, or export the graph again");
+            report.error(
+                "doubled",
+                format!("two nodes have the name {}", n.name),
+                "rename one of them, or export the graph again",
+            );
         }
         let real = !n.name.is_empty() && !n.op.is_empty();
         if !real {
@@ -393,7 +403,8 @@ fn values(report: &mut Report, source: &Source, graph: &Graph) {
         match stored.get(&v.key) {
             None => {
                 let last = v.key.rsplit('/').next().unwrap_or(&v.key);
-                let near = stored.keys().find(|k| k.rsplit('/').next() == Some(last)).map_or(String::new(), |k| format!("; it has {k}"));
+                let near =
+                    stored.keys().find(|k| k.rsplit('/').next() == Some(last)).map_or(String::new(), |k| format!("; it has {k}"));
                 report.warn(
                     "no_value",
                     format!("the checkpoint doesn't have the variable {}{near}", v.node.name),
@@ -450,9 +461,7 @@ fn to_text(report: &Report) -> String {
 }
 
 fn to_json(report: &Report, failed: bool) -> Value {
-    let finding = |f: &Finding| {
-        json!({ "severity": if f.error { "error" } else { "warning" }, "kind": f.kind, "what": f.what, "do": f.advice })
-    };
+    let finding = |f: &Finding| json!({ "severity": if f.error { "error" } else { "warning" }, "kind": f.kind, "what": f.what, "do": f.advice });
     json!({
         "ok": !failed, "found": report.notes, "checked": report.checked,
         "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),

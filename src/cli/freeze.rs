@@ -59,9 +59,7 @@ pub(super) fn run(args: &Args) -> Outcome {
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let partial = path.with_file_name(format!(".{name}.partial"));
-    std::fs::write(&partial, bytes)
-        .and_then(|()| std::fs::rename(&partial, path))
-        .map_err(|e| crate::bundle::io_error(path, &e))
+    std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path)).map_err(|e| crate::bundle::io_error(path, &e))
 }
 
 /// The node of a fetch; a key of a signature's outputs means the tensor it stands for.
@@ -111,13 +109,8 @@ fn freeze(model: &Model, fetches: &[String]) -> Result<Frozen> {
     }
     drop_colocations(&mut nodes);
     let mut notes = Vec::new();
-    let tables: Vec<&str> = view
-        .nodes
-        .iter()
-        .enumerate()
-        .filter(|(i, n)| needed[*i] && n.op.contains("HashTable"))
-        .map(|(_, n)| &*n.name)
-        .collect();
+    let tables: Vec<&str> =
+        view.nodes.iter().enumerate().filter(|(i, n)| needed[*i] && n.op.contains("HashTable")).map(|(_, n)| &*n.name).collect();
     if !tables.is_empty() {
         notes.push(format!("the tables {} stay, and whoever loads the graph has to initialize them", tables.join(", ")));
     }

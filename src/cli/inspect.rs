@@ -438,7 +438,10 @@ fn find_tensor(source: &Source, name: &str) -> Result<(String, Tensor)> {
     if matches!(&*op_type, "Identity" | "ReadVariableOp") && inputs.len() == 1 {
         return find_tensor(source, &graph.tensor_name(inputs[0]));
     }
-    bail!(InvalidArgument, "{plain} is a node of op {op_type}: its value is known in a run only, see metagraph run --fetch {plain}:0")
+    bail!(
+        InvalidArgument,
+        "{plain} is a node of op {op_type}: its value is known in a run only, see metagraph run --fetch {plain}:0"
+    )
 }
 
 fn no_tensor(name: &str, reader: Option<&CheckpointReader>) -> Error {

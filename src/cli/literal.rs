@@ -1,11 +1,10 @@
 //! Values on the command line: `3.5`, `[[1,2],[3,4]]`, `"text"`, `i64[1 2]`, or a file `x.npy`.
 
 use crate::error::{Error, Result, bail};
+use crate::graph::Graph;
 use crate::numpy;
-use crate::ops;
 use crate::session::Session;
 use crate::tensor::{DType, Tensor};
-use crate::graph::Graph;
 use bytes::Bytes;
 use serde_json::Value;
 use std::fs::File;
@@ -153,7 +152,7 @@ pub(super) fn cast(tensor: Tensor, dtype: Option<DType>) -> Result<Tensor> {
     if tensor.dtype().storage() == to.storage() {
         return Tensor::from_le_bytes(to, tensor.dims(), &tensor.to_le_bytes()?);
     }
-    let graph = Graph::with_ops(ops::lookup);
+    let graph = Graph::new();
     let input = graph.op("Placeholder").attr("dtype", tensor.dtype()).output()?;
     let output = graph.op("Cast").input(input).attr("DstT", to).output()?;
     let mut results = Session::new(&graph).run(&[output], &[(input, &tensor)])?;
@@ -188,9 +187,13 @@ mod tests {
         for (text, dtype, expected) in table {
             assert_eq!(parse(text, dtype).unwrap().to_string(), expected, "{text} as {dtype:?}");
         }
-        for (text, dtype) in
-            [("[1,[2]]", DType::Float), ("[[1],[2,3]]", DType::Float), ("x", DType::Float), ("no.npy", DType::Float), ("[1", DType::Int32)]
-        {
+        for (text, dtype) in [
+            ("[1,[2]]", DType::Float),
+            ("[[1],[2,3]]", DType::Float),
+            ("x", DType::Float),
+            ("no.npy", DType::Float),
+            ("[1", DType::Int32),
+        ] {
             assert!(parse(text, Some(dtype)).is_err(), "{text}");
         }
     }

@@ -133,11 +133,7 @@ fn time(seconds: f64) -> String {
     }
 }
 
-fn report_json<'a>(
-    values: impl Iterator<Item = (&'a str, &'a Tensor)>,
-    args: &Args,
-    seconds: f64,
-) -> Result<serde_json::Value> {
+fn report_json<'a>(values: impl Iterator<Item = (&'a str, &'a Tensor)>, args: &Args, seconds: f64) -> Result<serde_json::Value> {
     let mut fetches = serde_json::Map::new();
     for (name, value) in values {
         let mut entry = json!({ "dtype": value.dtype().name(), "shape": value.dims() });

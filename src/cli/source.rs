@@ -191,9 +191,7 @@ impl Source {
             return Source::of_file(path);
         }
         let (kind, what, meta) = match parse(&read(at)?).map_err(|e| e.within(path.to_string()))? {
-            Parsed::GraphDef(graph) => {
-                (Kind::GraphDef, "a graph", MetaGraphDef { graph_def: Some(graph), ..Default::default() })
-            }
+            Parsed::GraphDef(graph) => (Kind::GraphDef, "a graph", MetaGraphDef { graph_def: Some(graph), ..Default::default() }),
             Parsed::MetaGraph(meta) => (Kind::MetaGraph, "a MetaGraph", *meta),
             Parsed::SavedModel(_) => {
                 bail!(InvalidArgument, "{path} is a SavedModel: give its directory with --saved-model")
@@ -438,7 +436,10 @@ mod tests {
         let g = graph();
         let meta = MetaGraphDef { graph_def: Some(g.clone()), ..Default::default() };
         let saved = SavedModel { saved_model_schema_version: 1, meta_graphs: vec![meta.clone()] };
-        assert_eq!([kind(g.encode_to_vec()), kind(meta.encode_to_vec()), kind(saved.encode_to_vec())], ["graph", "meta", "saved"]);
+        assert_eq!(
+            [kind(g.encode_to_vec()), kind(meta.encode_to_vec()), kind(saved.encode_to_vec())],
+            ["graph", "meta", "saved"]
+        );
         let texts = [text::print(&g), text::print(&meta), text::print(&saved)];
         assert_eq!(texts.map(|t| kind(t.into_bytes())), ["graph", "meta", "saved"]);
         assert_eq!([kind(vec![]), kind(b"hello".to_vec()), kind(b"\x00\x01\x02".to_vec())], ["error"; 3]);

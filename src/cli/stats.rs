@@ -81,7 +81,11 @@ impl Stats {
 fn element(tensor: &Tensor, numbers: Option<&[f64]>, index: usize) -> String {
     if let Ok(strings) = tensor.strings() {
         let text = strings[index].escape_ascii().to_string();
-        return if text.len() > 80 { format!("\"{}...\" ({} bytes)", &text[..80], strings[index].len()) } else { format!("\"{text}\"") };
+        return if text.len() > 80 {
+            format!("\"{}...\" ({} bytes)", &text[..80], strings[index].len())
+        } else {
+            format!("\"{text}\"")
+        };
     }
     if tensor.dtype() == DType::Bool {
         return tensor.as_slice::<bool>().map(|b| b[index].to_string()).unwrap_or_default();
@@ -186,7 +190,9 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        for (v, text) in [(0.1, "0.1"), (1.0 / 3.0, "0.333333"), (1234567.5, "1234568"), (1e-7, "1e-7"), (2.5e12, "2500000000000")] {
+        for (v, text) in
+            [(0.1, "0.1"), (1.0 / 3.0, "0.333333"), (1234567.5, "1234568"), (1e-7, "1e-7"), (2.5e12, "2500000000000")]
+        {
             assert_eq!(short(v), text);
         }
     }

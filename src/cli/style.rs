@@ -97,7 +97,8 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
             })
             .count()
     };
-    let width: Vec<usize> = (0..columns).map(|c| rows.iter().filter_map(|r| r.get(c)).map(|s| visible(s)).max().unwrap_or(0)).collect();
+    let width: Vec<usize> =
+        (0..columns).map(|c| rows.iter().filter_map(|r| r.get(c)).map(|s| visible(s)).max().unwrap_or(0)).collect();
     let mut out = String::new();
     for row in rows {
         let mut line = String::from(" ");
@@ -127,7 +128,9 @@ mod tests {
 
     #[test]
     fn sizes_and_counts_read_well() {
-        for (n, text) in [(0, "0 bytes"), (1, "1 byte"), (999, "999 bytes"), (1000, "1.00 KB"), (4_264_812, "4.26 MB"), (999_999, "1.00 MB")] {
+        for (n, text) in
+            [(0, "0 bytes"), (1, "1 byte"), (999, "999 bytes"), (1000, "1.00 KB"), (4_264_812, "4.26 MB"), (999_999, "1.00 MB")]
+        {
             assert_eq!(bytes(n), text);
         }
         assert_eq!([count(1, "node"), count(2, "entry"), count(0, "box")], ["1 node", "2 entries", "0 boxes"]);

@@ -18,7 +18,10 @@ pub(super) fn draw(scene: &Scene, graph: &Graph, view: &View, title: &str) -> St
     let data = json!({ "title": title, "items": items(scene, graph, view) });
     // No tag can end the script from within it.
     let data = data.to_string().replace('<', "\\u003c");
-    PAGE.replace("{{title}}", &escape(title)).replace("{{layout}}", LAYOUT).replace("{{script}}", SCRIPT).replace("{{data}}", &data)
+    PAGE.replace("{{title}}", &escape(title))
+        .replace("{{layout}}", LAYOUT)
+        .replace("{{script}}", SCRIPT)
+        .replace("{{data}}", &data)
 }
 
 fn items(scene: &Scene, graph: &Graph, view: &View) -> Vec<Value> {

@@ -91,10 +91,17 @@ fn steps(scene: &Scene, from: usize, to: usize) -> Steps {
 
 /// Lays out all that is seen.
 pub(super) fn layout(scene: &Scene) -> Layout {
-    let routes: Vec<Steps> = scene.edges.iter().map(|e| if e.back { steps(scene, e.to, e.from) } else { steps(scene, e.from, e.to) }).collect();
+    let routes: Vec<Steps> =
+        scene.edges.iter().map(|e| if e.back { steps(scene, e.to, e.from) } else { steps(scene, e.from, e.to) }).collect();
     let mut local: HashMap<Option<usize>, BTreeMap<(Place, Place), f64>> = HashMap::new();
     for (edge, route) in scene.edges.iter().zip(&routes) {
-        let weight = if edge.control { 0.3 } else if edge.main { 3.0 } else { 1.0 };
+        let weight = if edge.control {
+            0.3
+        } else if edge.main {
+            3.0
+        } else {
+            1.0
+        };
         for &(within, from, to) in route {
             *local.entry(within).or_default().entry((from, to)).or_insert(0.0) += weight;
         }

@@ -63,7 +63,7 @@ pub(super) fn draw(scene: &Scene, title: &str) -> String {
         line(scene, edge, &layout.lines[edge], &mut out);
     }
     let mut items: Vec<(&usize, &Rect)> = layout.rects.iter().filter(|(i, _)| !scene.items[**i].open).collect();
-    items.sort();
+    items.sort_by_key(|i| *i.0);
     for (&index, rect) in items {
         closed(&scene.items[index], rect, &mut out);
     }
@@ -169,7 +169,13 @@ fn line(scene: &Scene, index: usize, points: &[(f64, f64)], out: &mut String) {
         let (a, b) = (points[middle - 1], points[middle]);
         let at = ((a.0 + b.0) / 2.0, (a.1 + b.1) / 2.0 + 3.0);
         let _ = last;
-        let _ = write!(out, "<text class=\"s\" text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">{}</text>", at.0, at.1, escape(&edge.label));
+        let _ = write!(
+            out,
+            "<text class=\"s\" text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+            at.0,
+            at.1,
+            escape(&edge.label)
+        );
     }
     *out += "</g>\n";
 }
