@@ -198,7 +198,7 @@ impl Drop for TempFile {
 }
 
 /// Writes a whole file, or leaves what stood under its name.
-pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = TempFile::create(path)?;
     file.append(bytes)?;
     file.commit(false)

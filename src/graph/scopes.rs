@@ -122,6 +122,11 @@ impl Graph {
         self.guard(Kind::Device)
     }
 
+    /// The device that these two names say together; the first one wins where both speak.
+    pub(crate) fn merged_device(&self, device: &str, outer: &str) -> String {
+        super::device::merge(device, outer)
+    }
+
     /// Nodes made until the guard is dropped carry `_class` = `loc:@op` (`tf.colocate_with`). Open device scopes do not
     /// hold there.
     ///

@@ -6,10 +6,39 @@
 //! DIR/variables/variables.data-00000-of-00001
 //! DIR/assets/                             files that the graphs read, such as vocabularies
 //! ```
+//!
+//! ```
+//! use metagraph::saved_model::{SavedModelBundle, simple_save, tag};
+//! use metagraph::{DType, Graph, Session, Tensor};
+//! # let dir = std::env::temp_dir().join(format!("metagraph-doc-saved-model-{}", std::process::id()));
+//! let g = Graph::new();
+//! let x = g.named("x").placeholder(DType::Float, [None])?;
+//! let w = g.named("w").variable(Tensor::scalar(3f32))?;
+//! let y = g.named("y").mul(x, w.value()?)?;
+//! let session = Session::new(&g);
+//! session.run_targets(&[g.global_variables_initializer()?], &[])?;
+//! simple_save(&session, &dir, &[("x", x)], &[("y", y)])?;
+//!
+//! let bundle = SavedModelBundle::load(&dir, &[tag::SERVING])?;
+//! let outputs = bundle.run("serving_default", &[("x", &Tensor::from([1f32, 2.0]))])?;
+//! assert_eq!(outputs["y"].to_string(), "f32[3 6]");
+//! # std::fs::remove_dir_all(&dir)?;
+//! # Ok::<(), metagraph::Error>(())
+//! ```
 
+mod builder;
 mod loader;
+mod signature_def;
 
+#[cfg(test)]
+mod tests;
+
+pub use builder::{MetaGraphOptions, SavedModelBuilder, main_op, simple_save};
 pub use loader::{LoadOptions, SavedModelBundle, load, maybe_saved_model_directory, read_saved_model};
+pub use signature_def::{
+    build_signature_def, build_tensor_info, classification_signature_def, is_valid_signature, op_signature_def,
+    predict_signature_def, regression_signature_def,
+};
 
 /// The version of the format (`saved_model_schema_version`).
 pub const SAVED_MODEL_SCHEMA_VERSION: i64 = 1;

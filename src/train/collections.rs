@@ -14,13 +14,6 @@ pub(crate) fn as_variable(item: &CollectionItem) -> Option<Variable> {
     any.downcast::<Variable>().ok().map(|v| (*v).clone())
 }
 
-/// A node that does nothing, after all of these.
-fn group(g: &Graph, name: &str, ops: &[Operation]) -> Result<Operation> {
-    let scope = g.name_scope(name)?;
-    let _after = g.control_dependencies(ops)?;
-    g.named(scope.name()).no_op()
-}
-
 impl Graph {
     /// The variables in a collection, in the order in which they were added; with a scope, those whose name begins with
     /// it.
@@ -54,7 +47,7 @@ impl Graph {
             return self.plain().named(name).no_op();
         }
         let initializers = variables.iter().map(Variable::initializer).collect::<Result<Vec<_>>>()?;
-        group(&self.plain(), name, &initializers)
+        self.plain().named(name).group(&initializers)
     }
 
     /// An operation that initializes the variables that are saved (`tf.global_variables_initializer`).
@@ -71,6 +64,22 @@ impl Graph {
     /// As [`Graph::variables_initializer`].
     pub fn local_variables_initializer(&self) -> Result<Operation> {
         self.plain().variables_initializer(&self.local_variables())
+    }
+
+    /// An operation that initializes all tables (`tf.tables_initializer`), named `init_all_tables`.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a name that can't be a scope's.
+    pub fn tables_initializer(&self) -> Result<Operation> {
+        let name = self.name_or("init_all_tables");
+        let operation = |item: &CollectionItem| match item {
+            CollectionItem::Operation(op) => Some(*op),
+            CollectionItem::Tensor(tensor) => Some(tensor.op),
+            _ => None,
+        };
+        let initializers: Vec<Operation> =
+            self.get_collection(keys::TABLE_INITIALIZERS).iter().filter_map(operation).collect();
+        if initializers.is_empty() { self.plain().named(name).no_op() } else { self.plain().named(name).group(&initializers) }
     }
 
     /// The names of the variables that have no value, of those given or else of all global and local ones

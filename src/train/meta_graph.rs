@@ -25,6 +25,8 @@ pub struct ExportOptions<'a> {
     pub saver_def: Option<&'a SaverDef>,
     /// Leave the devices out.
     pub clear_devices: bool,
+    /// Leave the attributes out that have their op's default, so that older programs can read the graph.
+    pub strip_default_attrs: bool,
     /// Tags of a SavedModel.
     pub tags: &'a [&'a str],
 }
@@ -39,14 +41,19 @@ pub fn export_meta_graph(graph: &Graph, file: Option<&Path>, options: &ExportOpt
     if options.clear_devices {
         def.node.iter_mut().for_each(|n| n.device.clear());
     }
+    if options.strip_default_attrs {
+        strip_default_attrs(graph, &mut def);
+    }
+    let saver_def = options.saver.map(|s| s.as_saver_def()).filter(|d| !d.restore_op_name.is_empty());
     let meta = MetaGraphDef {
         meta_info_def: Some(MetaInfoDef {
             stripped_op_list: Some(stripped_op_list(&def)),
             tags: options.tags.iter().map(|t| t.to_string()).collect(),
             tensorflow_version: TENSORFLOW_VERSION.to_string(),
+            stripped_default_attrs: options.strip_default_attrs,
             ..Default::default()
         }),
-        saver_def: options.saver.map(|s| s.def.clone()).or(options.saver_def.cloned()),
+        saver_def: saver_def.or(options.saver_def).cloned(),
         collection_def: collections(graph)?,
         graph_def: Some(def),
         ..Default::default()
@@ -74,6 +81,17 @@ fn add_shapes(graph: &Graph, def: &mut GraphDef) -> Result<()> {
         node.attr.insert("_output_shapes".to_string(), shapes.as_slice().into_attr());
     }
     Ok(())
+}
+
+/// Removes the attributes that have their op's default, in the graph and in its functions.
+fn strip_default_attrs(graph: &Graph, def: &mut GraphDef) {
+    let in_functions = def.library.iter_mut().flat_map(|l| &mut l.function).flat_map(|f| &mut f.node_def);
+    for node in def.node.iter_mut().chain(in_functions) {
+        if let Some(op) = crate::ops::lookup(&node.op).filter(|_| !graph.is_function(&node.op)) {
+            let is_default = |name: &str, value: &_| op.signature().attr(name).is_some_and(|a| a.default.as_ref() == Some(value));
+            node.attr.retain(|name, value| !is_default(name, value));
+        }
+    }
 }
 
 /// The interfaces of the ops that a graph uses, by name.

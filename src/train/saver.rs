@@ -33,6 +33,8 @@ pub struct SaverOptions {
     pub filename: String,
     /// Write the old format of one file (V1).
     pub write_v1: bool,
+    /// One file of values for each device that has variables.
+    pub sharded: bool,
 }
 
 impl Default for SaverOptions {
@@ -48,6 +50,7 @@ impl Default for SaverOptions {
             save_relative_paths: false,
             filename: "model".to_string(),
             write_v1: false,
+            sharded: false,
         }
     }
 }
@@ -155,39 +158,107 @@ fn build(graph: &Graph, saveables: &[Saveable], options: &SaverOptions) -> Resul
         g.named(scope.name()).placeholder_with_default(input, Shape::scalar())?
     };
     let filename = g.named("Const").placeholder_with_default(filename, Shape::scalar())?;
-    let save = save_op(&g, filename, saveables, options.write_v1)?;
-    let save_tensor = g.with_dependencies(&[save], filename)?;
-    let restored = restore_op(&g, filename, saveables)?;
-    let mut assigned = Vec::new();
-    for (saveable, value) in saveables.iter().zip(restored) {
-        assigned.push(assign(&g, saveable, value, options.reshape)?);
-    }
-    let restore = g.named("restore_all").group(&assigned)?;
+    let (save_tensor, restore) = if options.sharded {
+        let per_device = by_device(&g, saveables)?;
+        (sharded_save(&g, filename, &per_device, options)?, sharded_restore(&g, filename, &per_device, options.reshape)?)
+    } else {
+        let all: Vec<&Saveable> = saveables.iter().collect();
+        let save = save_op(&g, filename, &all, options.write_v1)?;
+        (g.with_dependencies(&[save], filename)?, restore_all(&g, filename, &all, options.reshape, "restore_all")?)
+    };
     let version = if options.write_v1 { CheckpointFormatVersion::V1 } else { CheckpointFormatVersion::V2 };
     Ok(SaverDef {
         filename_tensor_name: graph.tensor_name(filename),
         save_tensor_name: graph.tensor_name(save_tensor),
         restore_op_name: graph.op_name(restore),
         max_to_keep: options.max_to_keep,
-        sharded: false,
+        sharded: options.sharded,
         keep_checkpoint_every_n_hours: options.keep_checkpoint_every_n_hours,
         version: version as i32,
     })
 }
 
-/// The value as it is saved: of a whole variable by reference, the reference; of a slice, what is read.
-fn saved_value(g: &Graph, Saveable { slice, variable, .. }: &Saveable) -> Result<Output> {
-    if !variable.is_resource() {
-        return if slice.is_empty() { variable.handle() } else { variable.value() };
-    }
-    let _device = g.device(&g.op_device(variable.op()?));
-    let value = g.named("Read").op("ReadVariableOp").input(variable.handle()?).attr("dtype", variable.dtype()).output()?;
-    let _cpu = g.device("/device:CPU:0");
-    g.identity(value)
+/// The value as it is saved: of a whole variable by reference, the reference; of a slice or a resource, what is read.
+fn saved_value(Saveable { slice, variable, .. }: &Saveable) -> Result<Output> {
+    if slice.is_empty() || variable.is_resource() { variable.graph_element() } else { variable.value() }
 }
 
-fn save_op(g: &Graph, filename: Output, saveables: &[Saveable], v1: bool) -> Result<Operation> {
-    let values = saveables.iter().map(|s| saved_value(g, s)).collect::<Result<Vec<_>>>()?;
+/// The saveables of each device, in the order of the devices' names.
+fn by_device<'a>(g: &Graph, saveables: &'a [Saveable]) -> Result<BTreeMap<String, Vec<&'a Saveable>>> {
+    let mut devices: BTreeMap<String, Vec<&Saveable>> = BTreeMap::new();
+    for saveable in saveables {
+        devices.entry(g.op_device(saveable.variable.op()?)).or_default().push(saveable);
+    }
+    Ok(devices)
+}
+
+/// Saves one file a device under temporary names, and then makes one checkpoint of them.
+fn sharded_save(
+    g: &Graph,
+    prefix: Output,
+    per_device: &BTreeMap<String, Vec<&Saveable>>,
+    options: &SaverOptions,
+) -> Result<Output> {
+    let shard_prefix = if options.write_v1 {
+        prefix
+    } else {
+        let _cpu = g.device("CPU");
+        let on_s3 = g.op("StaticRegexFullMatch").input(prefix).attr("pattern", "^s3://.*").output()?;
+        let beside = g.constant(".part")?;
+        let within = g.constant("_temp/part")?;
+        let suffix = g.op("Select").input(on_s3).input(beside).input(within).output()?;
+        g.op("StringJoin").input_list(&[prefix, suffix]).output()?
+    };
+    let num_shards = g.named("num_shards").constant(per_device.len() as i32)?;
+    let (mut files, mut saves, mut last) = (Vec::new(), Vec::new(), String::new());
+    for (shard, (device, saveables)) in per_device.iter().enumerate() {
+        last = if options.write_v1 { device.clone() } else { g.merged_device("/device:CPU:0", device) };
+        let _device = g.device(&last);
+        let file = g.call("ShardedFilename").arg(shard_prefix).arg(shard as i32).arg(num_shards).output()?;
+        files.push(file);
+        let save = save_op(g, file, saveables, options.write_v1)?;
+        saves.push(g.with_dependencies(&[save], file)?.op);
+    }
+    let _saved = g.control_dependencies(&saves)?;
+    if options.write_v1 {
+        return g.op("ShardedFilespec").input(prefix).input(num_shards).output();
+    }
+    let _device = g.device(&last);
+    let merge = {
+        let scope = g.name_scope("MergeV2Checkpoints")?;
+        let files = g.named("checkpoint_prefixes").stack(&files, 0)?;
+        g.op("MergeV2Checkpoints").name(scope.name()).input(files).input(prefix).attr("delete_old_dirs", true).finish()?
+    };
+    let _merged = g.control_dependencies(&[merge])?;
+    g.identity(prefix)
+}
+
+fn sharded_restore(
+    g: &Graph,
+    prefix: Output,
+    per_device: &BTreeMap<String, Vec<&Saveable>>,
+    reshape: bool,
+) -> Result<Operation> {
+    let mut restored = Vec::new();
+    for (device, saveables) in per_device {
+        let _device = g.device(device);
+        restored.push(restore_all(g, prefix, saveables, reshape, "restore_shard")?);
+    }
+    g.named("restore_all").group(&restored)
+}
+
+/// Reads and assigns the values; `name` is the operation's that waits for all.
+fn restore_all(g: &Graph, filename: Output, saveables: &[&Saveable], reshape: bool, name: &str) -> Result<Operation> {
+    let restored = restore_op(g, filename, saveables)?;
+    let mut assigned = Vec::new();
+    for (saveable, value) in saveables.iter().zip(restored) {
+        assigned.push(assign(g, saveable, value, reshape)?);
+    }
+    g.named(name).group(&assigned)
+}
+
+fn save_op(g: &Graph, filename: Output, saveables: &[&Saveable], v1: bool) -> Result<Operation> {
+    let values = saveables.iter().map(|s| saved_value(s)).collect::<Result<Vec<_>>>()?;
     let has_slices = saveables.iter().any(|s| !s.slice.is_empty());
     let op = match (v1, has_slices) {
         (false, _) => "SaveV2",
@@ -205,7 +276,7 @@ fn save_op(g: &Graph, filename: Output, saveables: &[Saveable], v1: bool) -> Res
     builder.input_list(&values).finish()
 }
 
-fn restore_op(g: &Graph, filename: Output, saveables: &[Saveable]) -> Result<Vec<Output>> {
+fn restore_op(g: &Graph, filename: Output, saveables: &[&Saveable]) -> Result<Vec<Output>> {
     let _cpu = g.device("/device:CPU:0");
     let scope = g.name_scope("RestoreV2")?;
     let names = g.named("tensor_names").constant(strings(saveables.iter().map(|s| s.key.clone()))?)?;
