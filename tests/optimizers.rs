@@ -5,10 +5,12 @@ mod common;
 use common::{assert_close, compare_meta_graph, fixture};
 use metagraph::nn::{LSTMCell, LSTMStateTuple, RnnOptions};
 use metagraph::train::{
-    AdamOptimizer, Constraint, Gate, GetVariable, GradientDescentOptimizer, Hyperparameter, Initializer, MinimizeOptions,
-    Optimizer, Partitioner, Saver, ScopeOptions, Variable,
+    AdadeltaOptimizer, AdagradDAOptimizer, AdagradOptimizer, AdamOptimizer, Constraint, ExponentialMovingAverage, FtrlOptimizer,
+    Gate, GetVariable, GradientDescentOptimizer, Hyperparameter, Initializer, LinearCosineOptions, MinimizeOptions,
+    MomentumOptimizer, Optimizer, Partitioner, PolynomialOptions, ProximalAdagradOptimizer, ProximalGradientDescentOptimizer,
+    RMSPropOptimizer, RestartOptions, Saver, ScopeOptions, Variable,
 };
-use metagraph::{DType, Gradient, Graph, Operation, Output, Result, Session, Tensor};
+use metagraph::{DType, Gradient, Graph, IndexedSlices, Operation, Output, Result, Session, Tensor};
 use std::sync::Arc;
 
 /// A tensor from its text, in another dtype.
@@ -45,19 +47,40 @@ fn loss_of(g: &Graph, w: &Variable, e: &Variable) -> Result<Output> {
     g.named("loss").math_add(dense, sparse)
 }
 
+/// The names and values of a case.
+fn values_of(case: &str) -> Vec<(String, Tensor)> {
+    let text = String::from_utf8(fixture("optimizers/values.txt")).unwrap();
+    let values: Vec<(String, Tensor)> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(case)?.strip_prefix(' ')?.split_once(' '))
+        .map(|(name, value)| (name.to_string(), value.parse().unwrap()))
+        .collect();
+    assert!(!values.is_empty(), "{case} has no values");
+    values
+}
+
+/// Compares the graph with that of the case, and what the third run of these tensors gives.
+fn check_outputs(case: &str, build: impl FnOnce(&Graph) -> Result<Vec<Output>>) {
+    let g = Graph::new();
+    let outputs = build(&g).unwrap_or_else(|e| panic!("{case}: {e}"));
+    compare_meta_graph(&format!("optimizers/{case}"), &g, None);
+    let session = Session::new(&g);
+    let initialize = g.global_variables_initializer().unwrap();
+    session.run_targets(&[initialize], &[]).unwrap();
+    let got = (0..3).map(|_| session.run(&outputs, &[]).unwrap()).last().unwrap();
+    for ((output, value), (name, expected)) in outputs.iter().zip(&got).zip(values_of(case)) {
+        assert_eq!(g.tensor_name(*output), name, "{case}");
+        assert_close(value, &expected, 1e-5, &format!("{case}: {name}"));
+    }
+}
+
 /// Compares the graph with that of the case, and the variables after three steps with its values.
 fn check(case: &str, build: impl FnOnce(&Graph) -> Result<Option<Operation>>) {
     let g = Graph::new();
     let step = build(&g).unwrap_or_else(|e| panic!("{case}: {e}"));
     compare_meta_graph(&format!("optimizers/{case}"), &g, None);
     let Some(step) = step else { return };
-    let text = String::from_utf8(fixture("optimizers/values.txt")).unwrap();
-    let expected: Vec<(&str, Tensor)> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix(case)?.strip_prefix(' ')?.split_once(' '))
-        .map(|(name, value)| (name, value.parse().unwrap()))
-        .collect();
-    assert!(!expected.is_empty(), "{case} has no values");
+    let expected = values_of(case);
     let session = Session::new(&g);
     let initialize = g.global_variables_initializer().unwrap();
     session.run_targets(&[initialize], &[]).unwrap();
@@ -72,23 +95,31 @@ fn check(case: &str, build: impl FnOnce(&Graph) -> Result<Option<Operation>>) {
     }
 }
 
-/// By reference, by handle, in float64, with a step counter.
-fn four_forms(name: &str, optimizer: impl Fn(&Graph) -> Box<dyn Optimizer>) {
+/// By reference and by handle.
+fn two_forms(name: &str, optimizer: impl Fn(&Graph) -> Box<dyn Optimizer>) {
     check(&format!("{name}_reference"), |g| {
+        let optimizer = optimizer(g);
         let (w, e) = variables(g, DType::Float, false)?;
         let loss = loss_of(g, &w, &e)?;
-        optimizer(g).minimize(g, loss).map(Some)
+        optimizer.minimize(g, loss).map(Some)
     });
     check(&format!("{name}_handle"), |g| {
+        let optimizer = optimizer(g);
         let (w, e) = variables(g, DType::Float, true)?;
         let loss = loss_of(g, &w, &e)?;
-        optimizer(g).minimize(&g.named("training"), loss).map(Some)
+        optimizer.minimize(&g.named("training"), loss).map(Some)
     });
+}
+
+/// By reference and by handle, in float32 and in float64 with a step counter.
+fn four_forms(name: &str, optimizer: impl Fn(&Graph) -> Box<dyn Optimizer>) {
+    two_forms(name, &optimizer);
     check(&format!("{name}_double"), |g| {
+        let optimizer = optimizer(g);
         let (w, e) = variables(g, DType::Double, false)?;
         let loss = loss_of(g, &w, &e)?;
         let options = MinimizeOptions { global_step: Some(g.get_or_create_global_step()?), ..MinimizeOptions::default() };
-        optimizer(g).minimize_with(g, loss, &options).map(Some)
+        optimizer.minimize_with(g, loss, &options).map(Some)
     });
     check(&format!("{name}_double_handle"), |g| {
         let options = ScopeOptions { use_resource: Some(true), ..ScopeOptions::default() };
@@ -96,9 +127,10 @@ fn four_forms(name: &str, optimizer: impl Fn(&Graph) -> Box<dyn Optimizer>) {
         let (w, e) = variables(g, DType::Double, true)?;
         let initializer = Some(Initializer::from_value(0i32));
         let step = g.get_variable_with("step", GetVariable { initializer, trainable: Some(false), ..GetVariable::default() })?;
+        let optimizer = optimizer(g);
         let loss = loss_of(g, &w, &e)?;
         let options = MinimizeOptions { global_step: Some(step), ..MinimizeOptions::default() };
-        optimizer(g).minimize_with(&g.named("training"), loss, &options).map(Some)
+        optimizer.minimize_with(&g.named("training"), loss, &options).map(Some)
     });
 }
 
@@ -113,6 +145,48 @@ fn adam() {
     four_forms("adam_options", |_| {
         Box::new(AdamOptimizer::new(0.1).beta1(0.8).beta2(0.95).epsilon(0.5).use_locking(true).name("Mine"))
     });
+}
+
+#[test]
+fn momentum() {
+    four_forms("momentum", |_| Box::new(MomentumOptimizer::new(0.1, 0.9)));
+    let rate = || Hyperparameter::from_fn(|g| g.constant(0.05f32));
+    four_forms("nesterov", |_| Box::new(MomentumOptimizer::new(rate(), 0.5).use_nesterov(true).name("Nesterov")));
+}
+
+#[test]
+fn adagrad() {
+    four_forms("adagrad", |_| Box::new(AdagradOptimizer::new(0.5).initial_accumulator_value(0.25)));
+    four_forms("adagrad_da", |g| {
+        let step = g.get_or_create_global_step().unwrap();
+        Box::new(AdagradDAOptimizer::new(0.5, &step).l1_regularization_strength(0.001).l2_regularization_strength(0.01))
+    });
+}
+
+#[test]
+fn adadelta() {
+    four_forms("adadelta", |_| Box::new(AdadeltaOptimizer::new(2.0).rho(0.9).epsilon(1e-4)));
+}
+
+#[test]
+fn rms_prop() {
+    four_forms("rms_prop", |_| Box::new(RMSPropOptimizer::new(0.1).momentum(0.5)));
+    four_forms("rms_prop_centered", |_| Box::new(RMSPropOptimizer::new(0.1).decay(0.8).epsilon(0.01).centered(true)));
+}
+
+#[test]
+fn ftrl() {
+    four_forms("ftrl", |_| Box::new(FtrlOptimizer::new(0.5).l1_regularization_strength(0.01).l2_regularization_strength(0.1)));
+    four_forms("ftrl_shrinkage", |_| {
+        let optimizer = FtrlOptimizer::new(0.5).learning_rate_power(-0.25).l2_shrinkage_regularization_strength(0.1);
+        Box::new(optimizer.accum_name("A").linear_name("L").beta(0.5))
+    });
+}
+
+#[test]
+fn proximal() {
+    two_forms("proximal", |_| Box::new(ProximalGradientDescentOptimizer::new(0.1).l1_regularization_strength(0.1)));
+    two_forms("proximal_adagrad", |_| Box::new(ProximalAdagradOptimizer::new(0.5).l2_regularization_strength(0.1)));
 }
 
 #[test]
@@ -214,4 +288,130 @@ fn matmul(g: &Graph, x: Output, w: &Variable) -> Result<Output> {
     let scope = g.name_scope("MatMul")?;
     let w = w.value()?;
     g.op("MatMul").name(scope.name()).input(x).input(w).output()
+}
+
+#[test]
+fn decays() {
+    check_outputs("decays", |g| {
+        let step = g.get_or_create_global_step()?;
+        let bump = g.assign_add(step.handle()?, 7i32)?;
+        let now = {
+            let _after = g.control_dependencies(&[bump.op])?;
+            step.read_value()?
+        };
+        g.named("stairs").exponential_decay(0.1, &step, 10i32, 0.5, true)?;
+        let values = [1.0, 0.5, 0.25, 0.125].map(Hyperparameter::from);
+        let twice = PolynomialOptions { power: 2.0.into(), ..PolynomialOptions::default() };
+        let cycle = PolynomialOptions { end_learning_rate: 0.01.into(), cycle: true, ..PolynomialOptions::default() };
+        let restarts = RestartOptions { alpha: 0.1.into(), ..RestartOptions::default() };
+        Ok(vec![
+            g.exponential_decay(0.1, now, 10i32, 0.5, false)?,
+            g.natural_exp_decay(0.1, now, 10i32, 0.5, false)?,
+            g.inverse_time_decay(0.1, now, 10i32, 0.5, true)?,
+            g.polynomial_decay(0.1, now, 15i32, &twice)?,
+            g.polynomial_decay(0.1, now, 6i32, &cycle)?,
+            g.piecewise_constant(now, &[8i32.into(), 14i32.into(), 20i32.into()], &values)?,
+            g.cosine_decay(0.1, now, 20i32, 0.1)?,
+            g.cosine_decay_restarts(0.1, now, 6i32, &restarts)?,
+            g.linear_cosine_decay(0.1, now, 20i32, &LinearCosineOptions::default())?,
+        ])
+    });
+    check_outputs("decays_of_resources", |g| {
+        let nine = g.constant(9i64)?;
+        let step = g.get_variable_with(
+            "step",
+            GetVariable {
+                initializer: Some(Initializer::from_value(nine)),
+                trainable: Some(false),
+                use_resource: Some(true),
+                ..GetVariable::default()
+            },
+        )?;
+        let rate = g.constant(0.1f64)?;
+        let values = [1.0, 0.5, 0.25].map(Hyperparameter::from);
+        let restarts = RestartOptions { t_mul: 1.0.into(), m_mul: 0.5.into(), ..RestartOptions::default() };
+        let mut all = vec![g.exponential_decay(rate, &step, 10i32, 0.5, false)?];
+        all.push(g.piecewise_constant(&step, &[5i32.into(), 12i32.into()], &values)?);
+        let alpha = g.constant(0.25f32)?;
+        all.push(g.cosine_decay(0.1, &step, 20i32, alpha)?);
+        all.push(g.cosine_decay_restarts(0.1, &step, 6i32, &restarts)?);
+        Ok(all)
+    });
+    check("noisy", |g| {
+        let step = g.get_or_create_global_step()?;
+        let options = LinearCosineOptions::default();
+        g.noisy_linear_cosine_decay(0.1, &step, 20i32, (0.5, 0.55), &options).map(|_| None)
+    });
+}
+
+#[test]
+fn moving_averages() {
+    check("averages", |g| {
+        let (w, e) = variables(g, DType::Float, false)?;
+        let r = g.get_variable_with(
+            "r",
+            GetVariable {
+                initializer: Some(Initializer::from_value([1f32, -1.0])),
+                use_resource: Some(true),
+                ..GetVariable::default()
+            },
+        )?;
+        let step = g.get_or_create_global_step()?;
+        let moves = [
+            w.assign(g.mul(w.value()?, 0.5f32)?)?.op(),
+            e.assign_add(g.ones(&[4usize, 2][..], DType::Float)?)?.op(),
+            r.assign(g.add(r.value()?, 1f32)?)?.op(),
+            step.assign_add(1i32)?.op(),
+        ];
+        let moved = g.group(&moves)?;
+        let average = ExponentialMovingAverage::new(0.75).num_updates(&step);
+        let first = {
+            let _after = g.control_dependencies(&[moved])?;
+            average.apply(g, None)?
+        };
+        let half = g.constant(0.5f32)?;
+        let other = ExponentialMovingAverage::new(half).zero_debias(true).name("Other");
+        let loss = g.named("loss").reduce_sum(g.mul(w.value()?, w.value()?)?, None, false)?;
+        let _after = g.control_dependencies(&[first])?;
+        let update = other.apply(g, Some(&[loss.into(), (&e).into(), (&r).into()]))?;
+        assert_eq!(average.average_name(g, &w), "w/ExponentialMovingAverage");
+        assert_eq!(other.average_name(g, &w), "w/Other");
+        let keys: Vec<String> = average.variables_to_restore(g, None).into_iter().map(|(key, _)| key).collect();
+        assert!(keys.contains(&"e/ExponentialMovingAverage".to_string()) && keys.contains(&"global_step".to_string()));
+        Ok(Some(update))
+    });
+}
+
+#[test]
+fn clips() {
+    check_outputs("clips", |g| {
+        let t = g.named("t").constant([[3f32, -4.0], [0.5, 12.0]])?;
+        let default = g.constant([1f32, 2.0, -2.0])?;
+        let u = g.named("u").placeholder_with_default(default, [None])?;
+        let (indices, shape) = (g.constant([0i32, 2])?, g.constant([4i32, 2])?);
+        let rows = IndexedSlices { values: t, indices, dense_shape: Some(shape) };
+        let all = [Some(t.into()), None, Some(Gradient::Sparse(rows)), Some(u.into())];
+        let (clipped, norm) = g.clip_by_global_norm(&all, 5f32, None)?;
+        let (limit, used) = (g.constant(2f32)?, g.constant(8f32)?);
+        let (given, _) = g.named("given").clip_by_global_norm(&[Some(u.into())], limit, Some(used))?;
+        let values = |c: &Option<Gradient>| match c {
+            Some(Gradient::Dense(output)) => *output,
+            Some(Gradient::Sparse(slices)) => slices.values,
+            None => norm,
+        };
+        let bound = |value: f32| g.constant(value);
+        Ok(vec![
+            g.clip_by_value(t, -1f32, 2f32)?,
+            g.named("bounded").clip_by_value(rows, bound(-2.0)?, 3f32)?.values,
+            g.clip_by_norm(t, 5f32, None)?,
+            g.named("small").clip_by_norm(u, bound(1.0)?, None)?,
+            g.clip_by_norm(t, 2f32, [1])?,
+            values(&clipped[0]),
+            values(&clipped[2]),
+            values(&clipped[3]),
+            norm,
+            values(&given[0]),
+            g.clip_by_average_norm(t, 0.5f32)?,
+        ])
+    });
 }

@@ -1,11 +1,12 @@
 //! Contexts as messages: what the collections `while_context` and `cond_context` hold.
 
 use super::context::{self, Context, Kind, WhileData, with};
+use super::map_order::written_order;
 use super::{cond, while_loop};
 use crate::error::{Error, Result, bail};
 use crate::graph::{CollectionItem, CollectionObject, ContextId, Graph, Output};
 use crate::proto::control_flow_context_def::Ctxt;
-use crate::proto::{CondContextDef, ControlFlowContextDef, ValuesDef, WhileContextDef};
+use crate::proto::{CondContextDef, WhileContextDef};
 use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
@@ -15,11 +16,7 @@ pub(super) struct ContextObject(pub ContextId);
 
 impl CollectionObject for ContextObject {
     fn to_bytes(&self, graph: &Graph) -> Result<Bytes> {
-        Ok(match to_message(graph, self.0)?.ctxt {
-            Some(Ctxt::CondCtxt(message)) => message.encode_to_vec().into(),
-            Some(Ctxt::WhileCtxt(message)) => message.encode_to_vec().into(),
-            None => Bytes::new(),
-        })
+        Ok(encoded(graph, self.0, 0)?.1.into())
     }
 }
 
@@ -50,41 +47,84 @@ fn snapshot(context: &mut Context) -> Snapshot {
     }
 }
 
-fn to_message(graph: &Graph, id: ContextId) -> Result<ControlFlowContextDef> {
+/// Appends a field of bytes: its number, the length, the bytes.
+fn append(to: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+    prost::encoding::encode_key(number, prost::encoding::WireType::LengthDelimited, to);
+    prost::encoding::encode_varint(bytes.len() as u64, to);
+    to.extend_from_slice(bytes);
+}
+
+/// A `ValuesDef` whose map is in the order in which TensorFlow's Python writes it.
+fn encoded_values(graph: &Graph, context: &Snapshot, depth: usize) -> Vec<u8> {
+    let mut values: Vec<String> = context.values.iter().map(|&v| graph.tensor_name(v)).collect();
+    values.sort_unstable();
+    let mut bytes = Vec::new();
+    for value in &values {
+        append(&mut bytes, 1, value.as_bytes());
+    }
+    let outside: Vec<String> = context.external.iter().map(|(k, _)| graph.tensor_name(*k)).collect();
+    for position in written_order(&outside, depth) {
+        let mut entry = Vec::new();
+        append(&mut entry, 1, outside[position].as_bytes());
+        append(&mut entry, 2, graph.tensor_name(context.external[position].1).as_bytes());
+        append(&mut bytes, 2, &entry);
+    }
+    bytes
+}
+
+/// The context as a message, with its field in a `ControlFlowContextDef`; `depth` counts the contexts around it.
+fn encoded(graph: &Graph, id: ContextId, depth: usize) -> Result<(u32, Vec<u8>)> {
     let context = with(graph, id, snapshot);
     let name = |output: Output| graph.tensor_name(output);
     let names = |outputs: &[Output]| outputs.iter().map(|&o| graph.tensor_name(o)).collect::<Vec<_>>();
-    let mut values = names(&context.values);
-    values.sort_unstable();
-    let external_values = context.external.iter().map(|&(k, v)| (name(k), name(v))).collect();
-    let values_def = Some(ValuesDef { values, external_values });
-    let nested_contexts = context.nested.iter().map(|&n| to_message(graph, n)).collect::<Result<_>>()?;
+    let values = encoded_values(graph, &context, depth);
+    let mut nested = Vec::with_capacity(context.nested.len());
+    for &inner in &context.nested {
+        let (field, bytes) = encoded(graph, inner, depth + 1)?;
+        let mut message = Vec::new();
+        append(&mut message, field, &bytes);
+        nested.push(message);
+    }
     let missing = |what: &str| Error::invalid_argument(format!("the loop {} has no {what}", context.name));
-    let ctxt = match context.kind {
-        SnapshotKind::Cond { pred, pivot, branch } => Ctxt::CondCtxt(CondContextDef {
-            context_name: context.name.clone(),
-            pred_name: name(pred),
-            pivot_name: name(pivot),
-            branch: branch as i32,
-            values_def,
-            nested_contexts,
-        }),
-        SnapshotKind::While(data) => Ctxt::WhileCtxt(WhileContextDef {
-            context_name: context.name.clone(),
-            parallel_iterations: data.parallel_iterations as i32,
-            back_prop: data.back_prop,
-            swap_memory: data.swap_memory,
-            pivot_name: name(data.pivot.ok_or_else(|| missing("pivot"))?),
-            pivot_for_pred_name: name(data.pivot_for_pred.ok_or_else(|| missing("pivot for its condition"))?),
-            pivot_for_body_name: name(data.pivot_for_body.ok_or_else(|| missing("pivot for its body"))?),
-            loop_exit_names: names(&data.loop_exits),
-            loop_enter_names: names(&data.loop_enters),
-            values_def,
-            maximum_iterations_name: data.maximum_iterations.map(name).unwrap_or_default(),
-            nested_contexts,
-        }),
+    let mut bytes;
+    let (field, number) = match context.kind {
+        SnapshotKind::Cond { pred, pivot, branch } => {
+            let head = CondContextDef {
+                context_name: context.name.clone(),
+                pred_name: name(pred),
+                pivot_name: name(pivot),
+                branch: branch as i32,
+                ..CondContextDef::default()
+            };
+            bytes = head.encode_to_vec();
+            append(&mut bytes, 5, &values);
+            (1, 6)
+        }
+        SnapshotKind::While(data) => {
+            let head = WhileContextDef {
+                context_name: context.name.clone(),
+                parallel_iterations: data.parallel_iterations as i32,
+                back_prop: data.back_prop,
+                swap_memory: data.swap_memory,
+                pivot_name: name(data.pivot.ok_or_else(|| missing("pivot"))?),
+                pivot_for_pred_name: name(data.pivot_for_pred.ok_or_else(|| missing("pivot for its condition"))?),
+                pivot_for_body_name: name(data.pivot_for_body.ok_or_else(|| missing("pivot for its body"))?),
+                loop_exit_names: names(&data.loop_exits),
+                ..WhileContextDef::default()
+            };
+            bytes = head.encode_to_vec();
+            append(&mut bytes, 9, &values);
+            let tail = WhileContextDef {
+                loop_enter_names: names(&data.loop_enters),
+                maximum_iterations_name: data.maximum_iterations.map(name).unwrap_or_default(),
+                ..WhileContextDef::default()
+            };
+            bytes.extend(tail.encode_to_vec());
+            (2, 12)
+        }
     };
-    Ok(ControlFlowContextDef { ctxt: Some(ctxt) })
+    nested.iter().for_each(|n| append(&mut bytes, number, n));
+    Ok((field, bytes))
 }
 
 /// Makes the contexts that an entry of `while_context` or `cond_context` describes, over nodes that have been imported

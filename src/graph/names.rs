@@ -104,6 +104,15 @@ impl Graph {
         self.write().unique_name(name)
     }
 
+    /// The name that [`Graph::unique_name`] would give, which stays free.
+    pub(crate) fn free_name(&self, name: &str) -> String {
+        let inner = self.read();
+        let full = if inner.name_stack.is_empty() { name.to_string() } else { format!("{}/{name}", inner.name_stack) };
+        let taken = |name: &str| inner.names_in_use.contains_key(&name.to_lowercase());
+        let numbered = (1..).map(|i| format!("{full}_{i}"));
+        std::iter::once(full.clone()).chain(numbered).find(|n| !taken(n)).unwrap_or_default()
+    }
+
     /// The same graph, with a name for the next op or function that is called on the handle.
     ///
     /// ```

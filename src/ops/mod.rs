@@ -2,6 +2,7 @@
 
 pub(crate) mod array;
 mod audio;
+mod clip;
 mod constant;
 mod constant_value;
 mod control_flow;
@@ -24,6 +25,7 @@ mod tensor_list;
 mod training;
 
 pub use array::{FakeQuant, Idx, ImagePatches, MatrixDiag, OneHot, PadMode, StridedSliceMasks, densify};
+pub use clip::Clip;
 pub use convert::Arg;
 
 pub use data_flow::{Queue, QueueOptions, TensorArray, TensorArrayOptions};

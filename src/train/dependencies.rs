@@ -8,8 +8,9 @@ use std::collections::HashMap;
 
 /// The value of a variable if it has one, and `initial` otherwise.
 pub(super) fn initialized_value(g: &Graph, variable: &Variable, initial: Output) -> Result<Output> {
-    let _ = (g, initial);
-    bail!(Unimplemented, "the initialized value of {}", variable.name())
+    let _outside = g.cleared_control_dependencies();
+    let initialized = variable.is_initialized()?;
+    g.cond(initialized, |_| variable.read_value(), |_| Ok(initial))
 }
 
 /// The initial value of the variable `name`, with the nodes that depend on other variables made anew, so that they take

@@ -2,12 +2,14 @@
 
 mod collections;
 mod create;
+mod decay;
 mod dependencies;
 mod files;
 mod get_variable;
 mod global_step;
 mod initializer;
 mod meta_graph;
+mod moving_average;
 mod optimizer;
 mod partition;
 mod saver;
@@ -16,14 +18,18 @@ mod slot;
 mod variable;
 
 pub use create::{InitialFn, InitialValue, VariableOptions};
+pub use decay::{LinearCosineOptions, PolynomialOptions, RestartOptions};
 pub use files::{RestoreReport, SaveOptions};
 pub use get_variable::{CustomGetter, GetVariable, Getter, Regularizer};
 pub use initializer::{Distribution, FanMode, Initializer};
 pub use meta_graph::{
     ExportOptions, ImportMetaOptions, export_meta_graph, import_meta_graph, import_meta_graph_def, read_meta_graph,
 };
+pub use moving_average::{Averaged, ExponentialMovingAverage};
 pub use optimizer::{
-    AdamOptimizer, Gate, GradientAndVariable, GradientDescentOptimizer, Hyperparameter, MinimizeOptions, Optimizer, OptimizerBase,
+    AdadeltaOptimizer, AdagradDAOptimizer, AdagradOptimizer, AdamOptimizer, FtrlOptimizer, Gate, GradientAndVariable,
+    GradientDescentOptimizer, Hyperparameter, MinimizeOptions, MomentumOptimizer, Optimizer, OptimizerBase,
+    ProximalAdagradOptimizer, ProximalGradientDescentOptimizer, RMSPropOptimizer,
 };
 pub use partition::{PartitionInfo, Partitioner};
 pub use saver::{Saver, SaverOptions};

@@ -8,6 +8,13 @@ use crate::error::Result;
 use crate::graph::{Graph, Output};
 use crate::tensor::{DType, Shape};
 
+/// What a slot stands beside.
+#[derive(Clone, Copy)]
+enum Primary<'a> {
+    Variable(&'a Variable),
+    Tensor(Output),
+}
+
 /// What a slot begins with.
 enum Start {
     Value(Output),
@@ -16,7 +23,7 @@ enum Start {
 
 /// A slot named `<variable>/<name>` that begins with a tensor, whose shape and dtype it takes.
 pub(super) fn create_slot(g: &Graph, primary: &Variable, value: Output, name: &str, colocate: bool) -> Result<Variable> {
-    create(g, primary, Start::Value(value), name, colocate)
+    create(g, Primary::Variable(primary), Start::Value(value), name, colocate)
 }
 
 /// A slot named `<variable>/<name>` that an initializer makes.
@@ -28,14 +35,15 @@ pub(super) fn create_slot_with_initializer(
     dtype: DType,
     name: &str,
 ) -> Result<Variable> {
-    create(g, primary, Start::Initializer { initializer, shape, dtype }, name, true)
+    create(g, Primary::Variable(primary), Start::Initializer { initializer, shape, dtype }, name, true)
 }
 
 /// A slot of zeros, of the variable's shape and dtype.
 pub(super) fn create_zeros_slot(g: &Graph, primary: &Variable, name: &str, colocate: bool) -> Result<Variable> {
     let (shape, dtype) = (primary.shape(), primary.dtype());
     if shape.is_fully_known() {
-        return create(g, primary, Start::Initializer { initializer: Initializer::zeros(), shape, dtype }, name, colocate);
+        let start = Start::Initializer { initializer: Initializer::zeros(), shape, dtype };
+        return create(g, Primary::Variable(primary), start, name, colocate);
     }
     let initialized = g.is_variable_initialized(primary.handle()?)?;
     let initial = primary.initial_value()?;
@@ -46,16 +54,32 @@ pub(super) fn create_zeros_slot(g: &Graph, primary: &Variable, name: &str, coloc
     )?;
     let dims = g.shape_tensor(value)?;
     let zeros = g.zeros(dims, dtype)?;
-    create(g, primary, Start::Value(zeros), name, colocate)
+    create(g, Primary::Variable(primary), Start::Value(zeros), name, colocate)
 }
 
-fn create(g: &Graph, primary: &Variable, start: Start, name: &str, colocate: bool) -> Result<Variable> {
+/// A variable of zeros named `<op>/<name>`, of a tensor's shape and dtype.
+pub(super) fn create_zeros_slot_of(g: &Graph, primary: Output, name: &str, colocate: bool) -> Result<Variable> {
+    let (shape, dtype) = (g.shape(primary)?, g.dtype(primary)?);
+    let start = if shape.is_fully_known() {
+        Start::Initializer { initializer: Initializer::zeros(), shape, dtype }
+    } else {
+        let dims = g.shape_tensor(primary)?;
+        Start::Value(g.zeros(dims, dtype)?)
+    };
+    create(g, Primary::Tensor(primary), start, name, colocate)
+}
+
+fn create(g: &Graph, primary: Primary, start: Start, name: &str, colocate: bool) -> Result<Variable> {
     let validate_shape = match &start {
         Start::Value(value) => g.shape(*value)?.is_fully_known(),
         Start::Initializer { shape, .. } => shape.is_fully_known(),
     };
-    let scope = g.variable_scope(ScopeName::Default(format!("{}/{name}", primary.op_name())))?;
-    let _beside = if colocate { Some(g.colocate_with(primary.op()?)?) } else { None };
+    let (op, prefix, use_resource) = match primary {
+        Primary::Variable(variable) => (variable.op()?, variable.op_name().to_string(), Some(variable.is_resource())),
+        Primary::Tensor(output) => (output.op, g.op_name(output.op), None),
+    };
+    let scope = g.variable_scope(ScopeName::Default(format!("{prefix}/{name}")))?;
+    let _beside = if colocate { Some(g.colocate_with(op)?) } else { None };
     scope.scope().set_partitioner(None);
     let (initializer, shape, dtype) = match start {
         Start::Value(value) => (Initializer::from_value(value), None, None),
@@ -69,10 +93,11 @@ fn create(g: &Graph, primary: &Variable, start: Start, name: &str, colocate: boo
             initializer: Some(initializer),
             trainable: Some(false),
             validate_shape,
-            use_resource: Some(primary.is_resource()),
+            use_resource,
             ..GetVariable::default()
         },
     )?;
+    let Primary::Variable(primary) = primary else { return Ok(slot) };
     if let Some(whole) = primary.save_slice_info() {
         let rank = slot.shape().rank();
         if rank != Some(0) {

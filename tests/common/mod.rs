@@ -20,9 +20,6 @@ pub fn compare_meta_graph(path: &str, graph: &Graph, saver: Option<&Saver>) {
     compare_graphs(path, &ours.graph_def.unwrap(), &theirs.graph_def.unwrap());
     let names: BTreeSet<&String> = ours.collection_def.keys().chain(theirs.collection_def.keys()).collect();
     for name in names {
-        if name == "while_context" {
-            continue;
-        }
         let (own, other) = (ours.collection_def.get(name), theirs.collection_def.get(name));
         assert_eq!(own, other, "{path}: the collection {name}");
     }

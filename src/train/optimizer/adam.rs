@@ -1,7 +1,7 @@
 //! Adam.
 
 use super::Optimizer;
-use super::apply::{Scalar, Update, assign, assign_sub, cast_variable, common, setters};
+use super::apply::{Scalar, Update, assign, assign_sub, common, setters};
 use super::base::{Hyperparameter, OptimizerBase};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, IndexedSlices, Operation, Output};
@@ -55,7 +55,11 @@ setters!(AdamOptimizer {
 
 /// The value of a variable in this dtype, as arithmetic takes it.
 fn power_of(g: &Graph, variable: &Variable, dtype: DType) -> Result<impl Fn() -> Result<Output>> {
-    let cast = if variable.is_resource() && variable.dtype() == dtype { None } else { Some(cast_variable(g, variable, dtype)?) };
+    let cast = if variable.is_resource() && variable.dtype() == dtype {
+        None
+    } else {
+        Some(Hyperparameter::from(variable).cast(g, dtype)?)
+    };
     let variable = variable.clone();
     Ok(move || match cast {
         Some(cast) => Ok(cast),

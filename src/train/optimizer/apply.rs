@@ -1,7 +1,7 @@
 //! One update: the training op with its inputs cast to the variable's dtype.
 
-use super::base::{OptimizerBase, number};
-use crate::error::{Error, Result};
+use super::base::{Hyperparameter, OptimizerBase};
+use crate::error::{Error, Result, bail};
 use crate::graph::attr::IntoAttr;
 use crate::graph::{Gradient, Graph, Operation, Output};
 use crate::ops::convert::Arg;
@@ -18,8 +18,8 @@ pub(super) enum Scalar<'a> {
     Exact(Output),
     /// A variable's value.
     Variable(&'a Variable),
-    /// A number.
-    Number(f64),
+    /// A hyperparameter, cast to the variable's dtype.
+    Cast(&'a Hyperparameter),
 }
 
 /// A number that is ready to be passed on: a tensor, or a variable by handle that is read within the op's scope.
@@ -120,24 +120,17 @@ fn cast(g: &Graph, scalar: &Scalar, dtype: DType) -> Result<Ready> {
         Scalar::Variable(variable) if variable.is_resource() && variable.dtype() == dtype => {
             return Ok(Ready::Read((*variable).clone()));
         }
-        Scalar::Variable(variable) => cast_variable(g, variable, dtype)?,
-        Scalar::Number(value) => {
-            let (g, scope) = g.enter("Cast")?;
-            let x = g.named("x").constant(number(*value))?;
-            cast_within(&g, scope.name(), x, dtype)?
-        }
+        Scalar::Variable(variable) => Hyperparameter::from(*variable).cast(g, dtype)?,
+        Scalar::Cast(parameter) => parameter.cast(g, dtype)?,
     }))
 }
 
-/// A variable's value in another dtype; a variable by reference opens the scope `Cast` even where it has that dtype.
-pub(super) fn cast_variable(g: &Graph, variable: &Variable, dtype: DType) -> Result<Output> {
-    let (g, scope) = g.enter("Cast")?;
-    let x = variable.value()?;
-    cast_within(&g, scope.name(), x, dtype)
-}
-
-fn cast_within(g: &Graph, scope: &str, x: Output, dtype: DType) -> Result<Output> {
-    if g.dtype(x)? == dtype { Ok(x) } else { g.op("Cast").name(scope).input(x).attr("DstT", dtype).output() }
+/// Refuses a first value of a sum that isn't more than zero.
+pub(super) fn check_positive(name: &str, value: f64) -> Result<()> {
+    if value <= 0.0 {
+        bail!(InvalidArgument, "{name} must be positive: {value}");
+    }
+    Ok(())
 }
 
 /// Assigns to a variable.
@@ -178,6 +171,26 @@ macro_rules! common {
     };
 }
 pub(super) use common;
+
+/// Makes the two ways of applying a gradient from `update`, which takes either kind.
+macro_rules! both_ways {
+    () => {
+        fn apply_dense(&self, g: &Graph, prepared: &[Output], gradient: Output, variable: &Variable) -> Result<Operation> {
+            self.update(g, prepared, gradient.into(), variable)
+        }
+
+        fn apply_sparse(
+            &self,
+            g: &Graph,
+            prepared: &[Output],
+            gradient: IndexedSlices,
+            variable: &Variable,
+        ) -> Result<Operation> {
+            self.update(g, prepared, Gradient::Sparse(gradient), variable)
+        }
+    };
+}
+pub(super) use both_ways;
 
 /// Makes setters of fields.
 macro_rules! setters {

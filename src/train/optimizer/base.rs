@@ -3,7 +3,7 @@
 use crate::error::{Error, Result, bail};
 use crate::graph::{Graph, Output};
 use crate::ops::convert::{Arg, cast_value};
-use crate::tensor::{DType, Shape, Tensor};
+use crate::tensor::{DType, Shape};
 use crate::train::create::VariableOptions;
 use crate::train::initializer::Initializer;
 use crate::train::slot;
@@ -17,8 +17,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub enum Hyperparameter {
     /// A value or a tensor.
     Arg(Arg),
+    /// A variable.
+    Variable(Variable),
     /// A function that makes a tensor.
     Function(Arc<dyn Fn(&Graph) -> Result<Output> + Send + Sync>),
+}
+
+impl From<&Variable> for Hyperparameter {
+    fn from(variable: &Variable) -> Hyperparameter {
+        Hyperparameter::Variable(variable.clone())
+    }
 }
 
 impl<T: Into<Arg>> From<T> for Hyperparameter {
@@ -40,12 +48,43 @@ impl Hyperparameter {
     pub fn to_tensor(&self, g: &Graph, name: &str) -> Result<Output> {
         match self {
             Hyperparameter::Arg(arg) => g.convert_to_tensor(as_python(arg)?, None, name),
+            Hyperparameter::Variable(variable) => variable.value(),
             Hyperparameter::Function(function) => function(g),
         }
     }
 
+    /// The hyperparameter in a dtype, as `tf.cast` gives it: a value becomes the constant `Cast/x`.
+    ///
+    /// # Errors
+    /// As [`Hyperparameter::to_tensor`].
+    pub fn cast(&self, g: &Graph, dtype: DType) -> Result<Output> {
+        let output = match self {
+            Hyperparameter::Arg(Arg::Output(output)) => Some(*output),
+            Hyperparameter::Variable(v) if v.is_resource() && v.dtype() == dtype => Some(v.value()?),
+            Hyperparameter::Function(function) => Some(function(g)?),
+            _ => None,
+        };
+        if let Some(output) = output {
+            return g.cast(output, dtype);
+        }
+        let (g, scope) = g.enter("Cast")?;
+        let x = self.to_tensor(&g, "x")?;
+        if g.dtype(x)? == dtype { Ok(x) } else { g.op("Cast").name(scope.name()).input(x).attr("DstT", dtype).output() }
+    }
+
+    /// The hyperparameter as the argument of an operator.
+    ///
+    /// # Errors
+    /// As [`Hyperparameter::to_tensor`].
+    pub(crate) fn operand(&self, g: &Graph) -> Result<Arg> {
+        match self {
+            Hyperparameter::Arg(arg) => as_python(arg),
+            other => Ok(Arg::Output(other.to_tensor(g, "Const")?)),
+        }
+    }
+
     /// The value, where it is known when the optimizer is made.
-    pub(super) fn number(&self) -> Option<f64> {
+    pub(in crate::train) fn number(&self) -> Option<f64> {
         let Hyperparameter::Arg(arg) = self else { return None };
         let value = cast_value(&arg.value().ok()??, DType::Double).ok()?;
         value.as_slice::<f64>().ok()?.first().copied()
@@ -154,6 +193,15 @@ impl OptimizerBase {
         self.get_or_make(variable, name, make)
     }
 
+    /// A constant of a variable's shape and dtype, beside it.
+    pub(super) fn constant_beside(&self, g: &Graph, variable: &Variable, value: f64) -> Result<Output> {
+        let Some(dims) = variable.shape().to_dims() else {
+            bail!(InvalidArgument, "{} has slots for variables of known shape alone, not {}", self.name, variable.name())
+        };
+        let _beside = g.colocate_with(variable.op()?)?;
+        Initializer::constant(value).emit(g, &dims, Some(variable.dtype()), None)
+    }
+
     /// A variable of the optimizer that belongs to none of those that it changes, made beside one of them if it isn't
     /// there.
     ///
@@ -170,12 +218,9 @@ impl OptimizerBase {
             return Ok(found);
         }
         let _beside = g.colocate_with(beside.op()?)?;
-        let Hyperparameter::Arg(initial) = initial else {
-            bail!(InvalidArgument, "the initial value of {name} must be a value or a tensor, got a function")
-        };
         let options =
             VariableOptions { trainable: Some(false), use_resource: Some(beside.is_resource()), ..VariableOptions::default() };
-        let variable = g.named(name).variable_with(as_python(initial)?, options)?;
+        let variable = g.named(name).variable_with(initial.operand(g)?, options)?;
         self.others().push((name.to_string(), variable.clone()));
         Ok(variable)
     }
@@ -202,9 +247,4 @@ impl OptimizerBase {
         all.sort_by(|a, b| a.name().cmp(b.name()));
         all
     }
-}
-
-/// A Python number as a constant of this dtype.
-pub(super) fn number(value: f64) -> Tensor {
-    Tensor::scalar(value as f32)
 }

@@ -1,13 +1,27 @@
 //! Optimizers (`tf.train.Optimizer` and its kin): the nodes that compute gradients and change variables by them.
 
+mod adadelta;
+mod adagrad;
+mod adagrad_da;
 mod adam;
 mod apply;
 mod base;
+mod ftrl;
 mod gradient_descent;
+mod momentum;
+mod proximal;
+mod rms_prop;
 
+pub use adadelta::AdadeltaOptimizer;
+pub use adagrad::AdagradOptimizer;
+pub use adagrad_da::AdagradDAOptimizer;
 pub use adam::AdamOptimizer;
 pub use base::{Hyperparameter, OptimizerBase};
+pub use ftrl::FtrlOptimizer;
 pub use gradient_descent::GradientDescentOptimizer;
+pub use momentum::MomentumOptimizer;
+pub use proximal::{ProximalAdagradOptimizer, ProximalGradientDescentOptimizer};
+pub use rms_prop::RMSPropOptimizer;
 
 use super::variable::Variable;
 use crate::error::{Result, bail};
