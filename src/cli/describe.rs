@@ -195,6 +195,13 @@ pub(super) fn service_nodes(view: &View) -> Vec<bool> {
             service[index] = true;
         }
     }
+    // An optimizer's own arithmetic stands in its scope, beside the scopes `update_VARIABLE`.
+    let updates = view.nodes.iter().any(|n| is_update(&n.op));
+    let optimizer = |name: &str| name.find("/update_").filter(|_| updates).map(|at| name[..=at].to_string());
+    let optimizers: HashSet<String> = view.nodes.iter().filter_map(|n| optimizer(&n.name)).collect();
+    for (index, node) in view.nodes.iter().enumerate() {
+        service[index] = service[index] || optimizers.iter().any(|scope| node.name.starts_with(scope.as_str()));
+    }
     let saver_scopes: HashSet<String> = view
         .nodes
         .iter()
@@ -303,7 +310,7 @@ fn outputs(
     // A graph without placeholders computes from its constants and variables.
     let from_inputs = match placeholders.is_empty() {
         true => vec![true; view.nodes.len()],
-        false => view.reached_from(placeholders.iter().copied()),
+        false => view.valued_from(placeholders.iter().copied()),
     };
     // What doesn't depend on a weight is no result of a model that has weights.
     let is_weight = |i: usize| {
@@ -314,9 +321,10 @@ fn outputs(
         };
         super::source::is_variable(&node.op) || (&*node.op == "Const" && constant())
     };
-    let weighted = view.reached_from((0..view.nodes.len()).filter(|&i| is_weight(i)));
+    let weighted = view.valued_from((0..view.nodes.len()).filter(|&i| is_weight(i)));
     let frames = view.frames();
     let state_exits: HashSet<usize> = states.iter().map(|s| s.last.output.op.id()).collect();
+    let asserted = |name: &str| name.split('/').any(|part| part.starts_with("assert"));
     let branch = |name: &str| ["switch_t", "switch_f", "pred_id"].iter().any(|s| name.rsplit('/').next() == Some(s));
     let mut found: Vec<(bool, bool, TensorFact)> = Vec::new();
     for (index, node) in view.nodes.iter().enumerate() {
@@ -327,6 +335,7 @@ fn outputs(
             && !is_placeholder(&node.op)
             && !state_exits.contains(&index)
             && !branch(&node.name)
+            && !asserted(&node.name)
             && (frames.of[index].is_none() || node.op.ends_with("Exit"))
             && node
                 .consumers

@@ -1,7 +1,6 @@
 //! Loads the model that `run` and `freeze` are given, and puts values into a session's variables.
 
 use super::source::{Kind, Source, is_variable};
-use crate::bundle::state::checkpoint_exists;
 use crate::bundle::{BundleWriter, CheckpointReader};
 use crate::error::{Code, Error, Result, bail};
 use crate::graph::op::Variable;
@@ -32,10 +31,10 @@ pub(super) struct SourceArgs {
     #[arg(long, value_name = "DIR")]
     pub saved_model: Option<PathBuf>,
     /// A tag of the SavedModel's graph, `serve` unless given; may be repeated
-    #[arg(long = "tag", value_name = "T", requires = "saved_model")]
+    #[arg(long = "tag", value_name = "T", conflicts_with_all = ["meta", "graph"])]
     pub tags: Vec<String>,
     /// The signature of the SavedModel by whose keys values are fed and fetched
-    #[arg(long, value_name = "S", requires = "saved_model")]
+    #[arg(long, value_name = "S", conflicts_with_all = ["meta", "graph"])]
     pub signature: Option<String>,
 }
 
@@ -253,9 +252,6 @@ pub(super) fn variables(graph: &Graph) -> Vec<VariableNode> {
 /// # Errors
 /// `NotFound` or `InvalidArgument` where it leads to none.
 pub(super) fn checkpoint_prefix(path: &str) -> Result<String> {
-    if checkpoint_exists(path) && !Path::new(path).is_file() {
-        return Ok(path.to_string());
-    }
     let source = Source::find(path)?;
     match (source.kind, source.checkpoint) {
         (Kind::Checkpoint, Some(prefix)) => Ok(prefix),

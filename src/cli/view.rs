@@ -71,12 +71,13 @@ impl View {
         self.nodes[from].op.ends_with("NextIteration") && self.nodes[to].op.ends_with("Merge")
     }
 
-    /// The nodes that these lead to over data edges, these among them.
-    pub fn reached_from(&self, starts: impl IntoIterator<Item = usize>) -> Vec<bool> {
+    /// The nodes that these lead to by their values, these among them: not by a shape or a loop's condition alone.
+    pub fn valued_from(&self, starts: impl IntoIterator<Item = usize>) -> Vec<bool> {
         let mut seen = vec![false; self.nodes.len()];
         let mut stack: Vec<usize> = starts.into_iter().collect();
         while let Some(index) = stack.pop() {
-            if !std::mem::replace(&mut seen[index], true) {
+            let passes = !matches!(&*self.nodes[index].op, "Shape" | "ShapeN" | "Size" | "Rank" | "LoopCond" | "VariableShape");
+            if passes && !std::mem::replace(&mut seen[index], true) {
                 stack.extend(self.nodes[index].consumers.iter().map(|c| c.0));
             }
         }

@@ -54,18 +54,14 @@ fn items(scene: &Scene, graph: &Graph, view: &View) -> Vec<Value> {
 fn node_json(scene: &Scene, graph: &Graph, view: &View, index: usize) -> Value {
     let node = &view.nodes[index];
     let op = graph.read().operation(index);
-    let shape = |o: Output| {
-        let dtype = graph.dtype(o).map(|d| d.to_string()).unwrap_or_default();
-        graph.shape(o).map_or(dtype.clone(), |s| format!("{dtype}{s}"))
-    };
+    let shape = |o: Output| crate::cli::describe::fact(graph, o).kind();
     let (mut inputs, mut hidden) = (Vec::new(), Vec::new());
     for &(source, output) in &node.inputs {
         let of = Output { op: graph.read().operation(source), index: output };
         match scene.of_node.get(&source) {
             Some(item) => {
                 let back = u8::from(view.is_back_edge(source, index));
-                let shape = graph.shape(of).map(|s| s.to_string()).unwrap_or_default();
-                inputs.push(json!([item, output, if shape == "<unknown>" { String::new() } else { shape }, back]));
+                inputs.push(json!([item, output, super::scene::shape_text(graph, of), back]));
             }
             None => hidden.push(format!("{}:{output} {}", view.nodes[source].name, constant(graph, of))),
         }

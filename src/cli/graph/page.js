@@ -10,6 +10,7 @@ items.forEach((it, i) => {
     for (const c of it.x.c || []) consumers[c].push([i, -1]);
   }
 });
+for (const list of [roots, ...children]) list.sort((a, b) => items[a].v - items[b].v || a - b);
 const $ = id => document.getElementById(id);
 const world = $('world'), svg = $('view');
 let picked = null, frame = { x: 0, y: 0, k: 1 }, shown = null;
@@ -51,7 +52,8 @@ function visibleEdges() {
   const add = (from, to, control, back, shape, main) => {
     from = seen(from);
     to = seen(to);
-    if (from === to) return;
+    // What serves the model stands beside it; lines to all of it would hide the model.
+    if (from === to || items[from].v !== items[to].v) return;
     const key = from + ' ' + to + (control ? ' c' : ' d') + (back ? 'b' : '');
     let s = sums.get(key);
     if (!s) sums.set(key, s = { from, to, control, back, shapes: new Set(), count: 0, main: false });

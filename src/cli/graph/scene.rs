@@ -83,7 +83,7 @@ impl Scene {
         let inputs: HashSet<usize> = description.inputs.iter().map(|t| t.output.op.id()).collect();
         let mut outputs: HashSet<usize> = description.outputs.iter().map(|t| t.output.op.id()).collect();
         outputs.extend(description.states.iter().map(|s| s.last.output.op.id()));
-        let from_inputs = view.reached_from(inputs.iter().copied());
+        let from_inputs = view.valued_from(inputs.iter().copied());
         let to_outputs = view.needed_by(outputs.iter().copied(), false);
         let main: Vec<bool> = (0..view.nodes.len()).map(|i| from_inputs[i] && to_outputs[i] && !service[i]).collect();
         let kept = keep.iter().filter(|k| **k).count();
@@ -105,7 +105,7 @@ impl Scene {
             let label = node.name.rsplit('/').next().unwrap_or(&node.name).to_string();
             let shape = match node.outputs {
                 0 => String::new(),
-                _ => graph.shape(graph_output(graph, index)).map(|s| s.to_string()).unwrap_or_default(),
+                _ => shape_text(graph, graph_output(graph, index)),
             };
             let item = scene.items.len();
             scene.items.push(Item {
@@ -129,6 +129,9 @@ impl Scene {
             }
         }
         scene.finish_boxes(view, &boxes);
+        let service: Vec<bool> = scene.items.iter().map(|i| i.service).collect();
+        scene.roots.sort_by_key(|&i| service[i]);
+        scene.items.iter_mut().for_each(|item| item.children.sort_by_key(|&i| service[i]));
         scene.open_boxes();
         scene.connect(graph, view, &main);
         scene
@@ -186,6 +189,12 @@ impl Scene {
         let frames = view.frames();
         let mut inside: Vec<BTreeMap<usize, usize>> = vec![BTreeMap::new(); self.items.len()];
         let mut service = vec![0usize; self.items.len()];
+        let mut whole: BTreeMap<usize, usize> = BTreeMap::new();
+        for &node in self.of_node.keys() {
+            if let Some(frame) = frames.of[node] {
+                *whole.entry(frame).or_insert(0) += 1;
+            }
+        }
         for (&node, &item) in &self.of_node {
             let mut at = self.items[item].parent;
             while let Some(parent) = at {
@@ -209,7 +218,11 @@ impl Scene {
                 let looped = inside[item].iter().find(|(_, n)| **n * 10 >= size * 8);
                 // Only the outermost box of a frame is the loop.
                 let enters = looped.is_some_and(|(frame, _)| {
-                    self.items[item].parent.is_none_or(|p| inside[p].get(frame).is_none_or(|n| n * 10 < self.items[p].size * 8))
+                    let (around, of) = match self.items[item].parent {
+                        Some(parent) => (&inside[parent], self.items[parent].size),
+                        None => (&whole, self.of_node.len()),
+                    };
+                    around.get(frame).is_none_or(|n| n * 10 < of * 8)
                 });
                 self.items[item].kind = if enters { Kind::Loop } else { Kind::Scope };
                 let what = if enters { "loop, " } else { "" };
@@ -276,7 +289,8 @@ impl Scene {
             for (source, output) in data.chain(node.controls.iter().map(|&c| (c, None))) {
                 let Some(&from) = self.of_node.get(&source) else { continue };
                 let from = self.seen(from);
-                if from == to {
+                // What serves the model stands beside it; lines to all of it would hide the model.
+                if from == to || self.items[from].service != self.items[to].service {
                     continue;
                 }
                 let sum = sums.entry((from, to, output.is_none(), view.is_back_edge(source, index))).or_default();
@@ -285,7 +299,7 @@ impl Scene {
                 if let Some(output) = output {
                     let mut tensor = graph_output(graph, source);
                     tensor.index = output;
-                    let shape = graph.shape(tensor).map(|s| s.to_string()).unwrap_or_default();
+                    let shape = shape_text(graph, tensor);
                     if !sum.shapes.contains(&shape) {
                         sum.shapes.push(shape);
                     }
@@ -296,13 +310,18 @@ impl Scene {
             let label = match (control, sum.count, &sum.shapes[..]) {
                 (true, ..) => String::new(),
                 (_, 1, [shape]) => shape.clone(),
-                (_, n, [shape]) => format!("{n} x {shape}"),
+                (_, n, [shape]) if !shape.is_empty() => format!("{n} x {shape}"),
                 (_, n, _) => format!("{n} tensors"),
             };
-            let label = if label == "<unknown>" { String::new() } else { label };
             self.edges.push(Edge { from, to, label, control, main: sum.main, back });
         }
     }
+}
+
+/// A tensor's shape as text; empty where nothing is known of it.
+pub(super) fn shape_text(graph: &Graph, output: crate::graph::Output) -> String {
+    let shape = crate::cli::describe::fact(graph, output).shape;
+    if shape.rank().is_some() { shape.to_string() } else { String::new() }
 }
 
 fn graph_output(graph: &Graph, node: usize) -> crate::graph::Output {
