@@ -2,8 +2,10 @@
 
 use super::model::{VariableNode, variables};
 use super::view::View;
+use crate::bundle::{CheckpointReader, TensorSlice};
+use crate::error::Result;
 use crate::graph::{Graph, Operation, Output, attr};
-use crate::tensor::{DType, Shape};
+use crate::tensor::{DType, Shape, Tensor};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A tensor with what is known of it.
@@ -74,7 +76,36 @@ pub(super) struct VariableFact {
     pub node: VariableNode,
     /// The key under which checkpoints have it.
     pub key: String,
+    /// Which slice of the checkpoint's tensor it is; empty for the whole.
+    pub slice: String,
     pub trainable: bool,
+    /// True for one that no checkpoint has.
+    pub local: bool,
+}
+
+impl VariableFact {
+    /// Whether what a checkpoint has under the key fits.
+    pub fn fits(&self, dtype: DType, shape: &Shape) -> bool {
+        let shapes = if self.slice.is_empty() {
+            self.node.shape.is_compatible_with(shape)
+        } else {
+            let whole = shape.to_dims();
+            let part = TensorSlice::parse(&self.slice).and_then(|s| s.slice_dims(&whole.unwrap_or_default()));
+            part.is_ok_and(|dims| self.node.shape.accepts(&dims))
+        };
+        dtype == self.node.dtype && shapes
+    }
+
+    /// The value in a checkpoint.
+    ///
+    /// # Errors
+    /// As [`CheckpointReader::read`].
+    pub fn read(&self, reader: &CheckpointReader) -> Result<Tensor> {
+        match self.slice.is_empty() {
+            true => reader.read(&self.key),
+            false => reader.read_slice(&self.key, &TensorSlice::parse(&self.slice)?),
+        }
+    }
 }
 
 /// What a graph is for.
@@ -218,7 +249,7 @@ pub(super) fn service_nodes(view: &View) -> Vec<bool> {
 }
 
 /// The keys by which checkpoints know variables: what assignments from restored values say, or else the names.
-fn checkpoint_keys(graph: &Graph, view: &View) -> HashMap<usize, String> {
+fn checkpoint_keys(graph: &Graph, view: &View) -> HashMap<usize, (String, String)> {
     let mut keys = HashMap::new();
     for node in &view.nodes {
         if node.op != "Assign".into() && node.op != "AssignVariableOp".into() {
@@ -235,12 +266,16 @@ fn checkpoint_keys(graph: &Graph, view: &View) -> HashMap<usize, String> {
         if !restore.op.starts_with("Restore") {
             continue;
         }
-        let Some(&(names, _)) = restore.inputs.get(1) else { continue };
-        let ops = graph.read();
-        let value = ops.nodes.get_index(names).and_then(|(_, n)| ops.attr(n, "value")).and_then(|v| attr::tensor(v).ok());
-        let key = value.as_ref().and_then(|v| v.strings().ok()).and_then(|s| s.get(output as usize));
-        if let Some(key) = key {
-            keys.entry(variable).or_insert_with(|| String::from_utf8_lossy(key).into_owned());
+        let strings = |input: usize| -> Option<String> {
+            let &(names, _) = restore.inputs.get(input)?;
+            let inner = graph.read();
+            let value = inner.nodes.get_index(names).and_then(|(_, n)| inner.attr(n, "value")).and_then(|v| attr::tensor(v).ok())?;
+            value.strings().ok()?.get(output as usize).map(|s| String::from_utf8_lossy(s).into_owned())
+        };
+        if let Some(key) = strings(1) {
+            let spec = strings(2).unwrap_or_default();
+            let slice = spec.rsplit(' ').next().unwrap_or_default().to_string();
+            keys.entry(variable).or_insert((key, slice));
         }
     }
     keys
@@ -250,10 +285,10 @@ fn checkpoint_keys(graph: &Graph, view: &View) -> HashMap<usize, String> {
 pub(super) fn variable_facts(graph: &Graph, view: &View) -> Vec<VariableFact> {
     let keys = checkpoint_keys(graph, view);
     let trainable: HashSet<String> = graph.trainable_variables().iter().map(|v| v.op_name().to_string()).collect();
-    let fact = |node: VariableNode| VariableFact {
-        key: keys.get(&node.op.id()).cloned().unwrap_or_else(|| node.name.clone()),
-        trainable: trainable.contains(&node.name),
-        node,
+    let local: HashSet<String> = graph.local_variables().iter().map(|v| v.op_name().to_string()).collect();
+    let fact = |node: VariableNode| {
+        let (key, slice) = keys.get(&node.op.id()).cloned().unwrap_or_else(|| (node.name.clone(), String::new()));
+        VariableFact { key, slice, trainable: trainable.contains(&node.name), local: local.contains(&node.name), node }
     };
     variables(graph).into_iter().map(fact).collect()
 }
@@ -359,7 +394,7 @@ fn outputs(
         }
     }
     if found.iter().any(|f| !f.0) {
-        found.retain(|f| !f.0);
+        found.retain(|f| !f.0 || (!f.1 && !f.2.name.contains('/')));
     }
     found.sort_by_key(|f| f.1);
     found.into_iter().map(|f| f.2).collect()

@@ -398,8 +398,7 @@ fn values(report: &mut Report, source: &Source, graph: &Graph) {
         }
         return;
     };
-    let local: HashSet<String> = graph.local_variables().iter().map(|v| v.op_name().to_string()).collect();
-    for v in variables.iter().filter(|v| !local.contains(&v.node.name)) {
+    for v in variables.iter().filter(|v| !v.local) {
         match stored.get(&v.key) {
             None => {
                 let last = v.key.rsplit('/').next().unwrap_or(&v.key);
@@ -411,7 +410,7 @@ fn values(report: &mut Report, source: &Source, graph: &Graph) {
                     "a run that reads it fails until it is initialized or fed",
                 );
             }
-            Some((dtype, shape)) if *dtype != v.node.dtype || !v.node.shape.is_compatible_with(shape) => report.error(
+            Some((dtype, shape)) if !v.fits(*dtype, shape) => report.error(
                 "mismatch",
                 format!("{} is {}{} in the graph, {dtype}{shape} in the checkpoint", v.node.name, v.node.dtype, v.node.shape),
                 "graph and checkpoint are of two versions of the model: use the .meta that was saved with the checkpoint",

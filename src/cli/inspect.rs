@@ -241,7 +241,11 @@ fn variables_section(d: &Description, stored: Option<&Variables>) -> String {
             },
         };
         let key = if v.key == v.node.name { String::new() } else { format!("as {}", v.key) };
-        let trainable = if v.trainable { "trainable" } else { "" };
+        let trainable = match (v.trainable, v.local) {
+            (true, _) => "trainable",
+            (_, true) => "local",
+            _ => "",
+        };
         rows.push(vec![
             v.node.name.clone(),
             paint_out(&format!("{}{}", v.node.dtype, v.node.shape), CYAN),
@@ -272,7 +276,7 @@ fn variable_bytes(v: &super::describe::VariableFact) -> u64 {
 /// Whether the checkpoint has a variable: "yes", "other" where dtype or shape differ, "no".
 fn in_checkpoint(v: &super::describe::VariableFact, stored: Option<&Variables>) -> &'static str {
     match stored.and_then(|s| s.get(&v.key)) {
-        Some((dtype, shape)) if *dtype == v.node.dtype && v.node.shape.is_compatible_with(shape) => "yes",
+        Some((dtype, shape)) if v.fits(*dtype, shape) => "yes",
         Some(_) => "other",
         None => "no",
     }
@@ -320,7 +324,7 @@ fn report_json(source: &Source, meta: &MetaGraphDef, graph: &Graph, d: &Descript
     let variable = |v: &super::describe::VariableFact| {
         json!({
             "name": v.node.name, "key": v.key, "dtype": v.node.dtype.name(), "shape": shape_json(&v.node.shape),
-            "bytes": variable_bytes(v), "trainable": v.trainable, "resource": v.node.is_resource,
+            "bytes": variable_bytes(v), "trainable": v.trainable, "local": v.local, "slice": v.slice, "resource": v.node.is_resource,
             "in_checkpoint": stored.map(|_| in_checkpoint(v, stored) == "yes"),
         })
     };
@@ -428,7 +432,7 @@ fn find_tensor(source: &Source, name: &str) -> Result<(String, Tensor)> {
         let view = View::new(&graph);
         let fact = super::describe::variable_facts(&graph, &view).into_iter().find(|v| v.node.name == plain);
         return match (fact, &reader) {
-            (Some(v), Some(reader)) if reader.has(&v.key) => Ok(("checkpoint".into(), reader.read(&v.key)?)),
+            (Some(v), Some(reader)) if reader.has(&v.key) => Ok(("checkpoint".into(), v.read(reader)?)),
             (_, Some(_)) => bail!(NotFound, "the checkpoint doesn't have the variable {plain}"),
             (_, None) => bail!(NotFound, "{plain} is a variable, and there is no checkpoint to read its value from"),
         };

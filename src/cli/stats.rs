@@ -95,7 +95,11 @@ fn element(tensor: &Tensor, numbers: Option<&[f64]>, index: usize) -> String {
     }
     match numbers {
         Some(values) => short(values[index]),
-        None => tensor.clone().reshaped(&[tensor.len()]).and_then(|t| t.row(index)).map(|t| t.to_string()).unwrap_or_default(),
+        None => {
+            let text = tensor.clone().reshaped(&[tensor.len()]).and_then(|t| t.row(index)).map(|t| t.to_string());
+            // Without the dtype, which stands above.
+            text.map(|t| t.split_once(' ').map_or(t.clone(), |s| s.1.to_string())).unwrap_or_default()
+        }
     }
 }
 
