@@ -182,7 +182,7 @@ impl Values {
 /// A file of named tensors that is being written. It appears under its name when it is whole.
 pub(super) enum Sink {
     Checkpoint(BundleWriter),
-    Npz(zip::ZipWriter<BufWriter<File>>, Partial),
+    Npz(Box<zip::ZipWriter<BufWriter<File>>>, Partial),
     Safe(BufWriter<File>, Partial),
 }
 
@@ -234,7 +234,7 @@ impl Sink {
         match at.extension().and_then(|e| e.to_str()) {
             Some("npz") => {
                 let (partial, file) = Partial::create(at)?;
-                Ok(Sink::Npz(zip::ZipWriter::new(file), partial))
+                Ok(Sink::Npz(Box::new(zip::ZipWriter::new(file)), partial))
             }
             Some("safetensors") => {
                 let header = safe_header(variables).map_err(|e| e.within(path.to_string()))?;

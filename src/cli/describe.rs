@@ -269,7 +269,8 @@ fn checkpoint_keys(graph: &Graph, view: &View) -> HashMap<usize, (String, String
         let strings = |input: usize| -> Option<String> {
             let &(names, _) = restore.inputs.get(input)?;
             let inner = graph.read();
-            let value = inner.nodes.get_index(names).and_then(|(_, n)| inner.attr(n, "value")).and_then(|v| attr::tensor(v).ok())?;
+            let value =
+                inner.nodes.get_index(names).and_then(|(_, n)| inner.attr(n, "value")).and_then(|v| attr::tensor(v).ok())?;
             value.strings().ok()?.get(output as usize).map(|s| String::from_utf8_lossy(s).into_owned())
         };
         if let Some(key) = strings(1) {

@@ -90,7 +90,7 @@ fn freeze(model: &Model, fetches: &[String]) -> Result<Frozen> {
     let needed = view.needed_by(starts, true);
     let held: HashMap<usize, VariableNode> =
         variables(graph).into_iter().filter(|v| needed[v.op.id()]).map(|v| (v.op.id(), v)).collect();
-    let assigned = view.nodes.iter().enumerate().find(|(i, n)| needed[*i] && writes(&n.op) && n.inputs.first().is_some());
+    let assigned = view.nodes.iter().enumerate().find(|(i, n)| needed[*i] && writes(&n.op) && !n.inputs.is_empty());
     if let Some((_, node)) = assigned {
         bail!(
             InvalidArgument,
@@ -100,9 +100,10 @@ fn freeze(model: &Model, fetches: &[String]) -> Result<Frozen> {
         );
     }
     let values = values(model, &held)?;
-    check_size(graph.as_graph_def(), &needed, &values)?;
-    let handles = handles(&view, &held, &needed)?;
     let def = graph.as_graph_def();
+    let nodes: u64 = def.node.iter().zip(&needed).filter(|(_, n)| **n).map(|(n, _)| n.encoded_len() as u64 + 64).sum();
+    check_size(nodes + values.values().map(|v| v.byte_size() as u64 + 64).sum::<u64>())?;
+    let handles = handles(&view, &held, &needed)?;
     let mut nodes = Vec::new();
     for (index, node) in def.node.into_iter().enumerate().filter(|(i, _)| needed[*i]) {
         rewrite(node, index, &view, &handles, &values, &held, &mut nodes)?;
@@ -145,15 +146,13 @@ fn values(model: &Model, held: &HashMap<usize, VariableNode>) -> Result<HashMap<
 }
 
 /// Refuses a graph that would be too long for a message, before it is made.
-fn check_size(def: GraphDef, needed: &[bool], values: &HashMap<usize, Tensor>) -> Result<()> {
-    let nodes: u64 = def.node.iter().zip(needed).filter(|(_, n)| **n).map(|(n, _)| n.encoded_len() as u64 + 64).sum();
-    let constants: u64 = values.values().map(|v| v.byte_size() as u64 + 64).sum();
-    if nodes + constants > LONGEST {
+fn check_size(bytes: u64) -> Result<()> {
+    if bytes > LONGEST {
         bail!(
             InvalidArgument,
             "the frozen graph would have {}, and no message (GraphDef) can have more than 2 GB: keep the variables in a \
              checkpoint beside the graph (.meta or SavedModel), or freeze a part with other fetches",
-            style::bytes(nodes + constants)
+            style::bytes(bytes)
         );
     }
     Ok(())
@@ -306,4 +305,16 @@ fn reachable(mut library: crate::proto::FunctionDefLibrary, nodes: &[NodeDef]) -
     let kept: BTreeSet<String> = library.function.iter().map(name).collect();
     library.gradient.retain(|g| kept.contains(&g.function_name));
     library
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_message_can_hold_is_refused() {
+        assert!(check_size(LONGEST).is_ok());
+        let error = check_size(3_000_000_000).unwrap_err();
+        assert!(error.message().contains("3.00 GB") && error.message().contains("checkpoint"), "{error}");
+    }
 }

@@ -43,7 +43,7 @@ pub(super) struct Source {
 /// A message that has a graph.
 pub(super) enum Parsed {
     MetaGraph(Box<MetaGraphDef>),
-    GraphDef(GraphDef),
+    GraphDef(Box<GraphDef>),
     SavedModel(SavedModel),
 }
 
@@ -64,7 +64,7 @@ fn as_meta_graph(bytes: &Bytes) -> Option<Parsed> {
 }
 
 fn as_graph(bytes: &Bytes) -> Option<Parsed> {
-    GraphDef::decode(bytes.clone()).ok().filter(has_ops).map(Parsed::GraphDef)
+    GraphDef::decode(bytes.clone()).ok().filter(has_ops).map(|g| Parsed::GraphDef(Box::new(g)))
 }
 
 fn as_saved_model(bytes: &Bytes) -> Option<Parsed> {
@@ -85,7 +85,7 @@ fn is_text(bytes: &[u8]) -> bool {
         Ok(_) => true,
         Err(e) => e.error_len().is_none() && start.len() < bytes.len(),
     };
-    valid && !start.iter().any(|b| control(b)) && start.iter().any(|b| b.is_ascii_alphabetic() || *b == b'#')
+    valid && !start.iter().any(control) && start.iter().any(|b| b.is_ascii_alphabetic() || *b == b'#')
 }
 
 /// Reads a message that has a graph from its bytes, in binary or text form.
@@ -102,7 +102,7 @@ pub(super) fn parse(bytes: &Bytes) -> Result<Parsed> {
         } else if has("graph_def") || has("meta_info_def") || has("collection_def") || has("saver_def") {
             text::parse(words).map(|m| Parsed::MetaGraph(Box::new(m)))
         } else if has("node") || has("versions") || has("library") {
-            text::parse(words).map(Parsed::GraphDef)
+            text::parse(words).map(|g| Parsed::GraphDef(Box::new(g)))
         } else {
             Err(Error::invalid_argument("it is text, but none of a graph, a MetaGraph or a SavedModel"))
         };
@@ -191,7 +191,9 @@ impl Source {
             return Source::of_file(path);
         }
         let (kind, what, meta) = match parse(&read(at)?).map_err(|e| e.within(path.to_string()))? {
-            Parsed::GraphDef(graph) => (Kind::GraphDef, "a graph", MetaGraphDef { graph_def: Some(graph), ..Default::default() }),
+            Parsed::GraphDef(graph) => {
+                (Kind::GraphDef, "a graph", MetaGraphDef { graph_def: Some(*graph), ..Default::default() })
+            }
             Parsed::MetaGraph(meta) => (Kind::MetaGraph, "a MetaGraph", *meta),
             Parsed::SavedModel(_) => {
                 bail!(InvalidArgument, "{path} is a SavedModel: give its directory with --saved-model")
@@ -235,7 +237,7 @@ impl Source {
                 let mut source = Source::new(Kind::GraphDef);
                 let frozen = if graph.node.iter().any(|n| is_variable(&n.op)) { "a graph" } else { "a frozen graph" };
                 source.notes.push(format!("{path}: {frozen} (GraphDef{form})"));
-                source.meta = Some(MetaGraphDef { graph_def: Some(graph), ..Default::default() });
+                source.meta = Some(MetaGraphDef { graph_def: Some(*graph), ..Default::default() });
                 source.graph_path = Some(at.into());
                 Ok(source)
             }

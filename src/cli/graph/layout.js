@@ -70,6 +70,7 @@ function layoutAll(items, roots, children, edges) {
     });
     arrange(cells, above, below, rows);
     settleAll(cells, above, below, rows);
+    pack(cells, below);
     let left = Infinity;
     cells.forEach(c => { left = Math.min(left, c.x - c.w / 2); });
     if (!isFinite(left)) left = 0;
@@ -232,4 +233,19 @@ function settleAll(cells, above, below, rows) {
       for (const [x, , n] of blocks) for (let k = 0; k < n; k++, i++) cells[row[i]].x = x + offsets[i];
     }
   }
+}
+
+// Puts what hangs together side by side, in the order of the first cells.
+function pack(cells, below) {
+  const part = cells.map((_, i) => i);
+  const root = i => { while (part[i] !== i) i = part[i] = part[part[i]]; return i; };
+  below.forEach((list, i) => list.forEach(b => { part[root(b[0])] = root(i); }));
+  const spans = new Map();
+  cells.forEach((c, i) => {
+    const r = root(i), span = spans.get(r), left = c.x - c.w / 2, right = c.x + c.w / 2;
+    if (span) { span[0] = Math.min(span[0], left); span[1] = Math.max(span[1], right); } else spans.set(r, [left, right]);
+  });
+  let x = 0;
+  for (const span of spans.values()) { span[2] = x - span[0]; x += span[1] - span[0] + 1.5 * GAP; }
+  cells.forEach((c, i) => { c.x += spans.get(root(i))[2]; });
 }

@@ -239,6 +239,7 @@ fn plan(
     }
     grid.arrange();
     grid.place();
+    grid.pack();
     let top = if boxed { TITLE } else { MARGIN };
     let (heights, width, height) = grid.extent(top);
     let mut plan = Plan { width, height, ..Default::default() };
@@ -450,6 +451,32 @@ impl Layers {
                 self.settle(row, down, pass + 4 >= 2 * SWEEPS);
             }
         }
+    }
+
+    /// Puts what hangs together side by side, in the order of the first cells.
+    fn pack(&mut self) {
+        let mut sets = petgraph::unionfind::UnionFind::<usize>::new(self.cells.len());
+        for (cell, below) in self.below.iter().enumerate() {
+            for b in below {
+                sets.union(cell, b.0);
+            }
+        }
+        let part = sets.into_labeling();
+        let mut spans: Vec<(usize, f64, f64)> = Vec::new();
+        for (cell, &part) in self.cells.iter().zip(&part) {
+            let (left, right) = (cell.x - cell.width / 2.0, cell.x + cell.width / 2.0);
+            match spans.iter_mut().find(|s| s.0 == part) {
+                Some(span) => (span.1, span.2) = (span.1.min(left), span.2.max(right)),
+                None => spans.push((part, left, right)),
+            }
+        }
+        let mut shifts = HashMap::new();
+        let mut x = 0.0;
+        for (part, left, right) in spans {
+            shifts.insert(part, x - left);
+            x += right - left + 1.5 * BETWEEN_ITEMS;
+        }
+        self.cells.iter_mut().zip(&part).for_each(|(cell, part)| cell.x += shifts[part]);
     }
 
     /// Least squares within the order of a row: cells that want to overlap move together.

@@ -78,11 +78,11 @@ fn open_box(item: &Item, rect: &Rect, out: &mut String) {
     let (fill, stroke) = colors(item);
     let Rect { x, y, width, height } = rect;
     let dash = if item.kind == Kind::Loop { " stroke-width=\"1.5\"" } else { "" };
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<g><title>{}</title><rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" rx=\"8\" fill=\"{fill}\" \
          fill-opacity=\"0.6\" stroke=\"{stroke}\"{dash}/><text class=\"l\" x=\"{:.1}\" y=\"{:.1}\">{} <tspan class=\"d\">{}</tspan>\
-         </text></g>\n",
+         </text></g>",
         escape(&item.name),
         x + 8.0,
         y + 15.0,
@@ -140,7 +140,7 @@ fn closed(item: &Item, rect: &Rect, out: &mut String) {
 
 fn line(scene: &Scene, index: usize, points: &[(f64, f64)], out: &mut String) {
     let edge = &scene.edges[index];
-    let [first, .., last] = points else { return };
+    let [first, _, ..] = points else { return };
     let (class, marker) = match () {
         () if edge.back => ("e b", "ab"),
         () if edge.control => ("e c", "ac"),
@@ -168,7 +168,6 @@ fn line(scene: &Scene, index: usize, points: &[(f64, f64)], out: &mut String) {
         let middle = points.len() / 2;
         let (a, b) = (points[middle - 1], points[middle]);
         let at = ((a.0 + b.0) / 2.0, (a.1 + b.1) / 2.0 + 3.0);
-        let _ = last;
         let _ = write!(
             out,
             "<text class=\"s\" text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
