@@ -38,10 +38,8 @@ pub(super) static OPS: &[Op] = &[
         },
         kernel: Kernel::Pure(encode_wav),
         grad: Grad::Missing,
-        rows: &[
-            r#"f32[[0.5 -0.5] [0.25 1] [0 -2]], i32 16000 =>
-             str "RIFF0\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x02\x00\x80>\x00\x00\x00\xfa\x00\x00\x04\x00\x10\x00data\x0c\x00\x00\x00\x00@\x00\xc0\x00 \xff\x7f\x00\x00\x00\x80""#,
-        ],
+        rows: &[r#"f32[[0.5 -0.5] [0.25 1] [0 -2]], i32 16000 =>
+             str "RIFF0\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x02\x00\x80>\x00\x00\x00\xfa\x00\x00\x04\x00\x10\x00data\x0c\x00\x00\x00\x00@\x00\xc0\x00 \xff\x7f\x00\x00\x00\x80""#],
     },
     Op {
         name: "AudioSpectrogram",
@@ -453,12 +451,7 @@ impl Graph {
     ///
     /// # Errors
     /// `InvalidArgument` for contents that aren't a scalar.
-    pub fn decode_wav(
-        &self,
-        contents: impl Into<Arg>,
-        desired_channels: i64,
-        desired_samples: i64,
-    ) -> Result<(Output, Output)> {
+    pub fn decode_wav(&self, contents: impl Into<Arg>, desired_channels: i64, desired_samples: i64) -> Result<(Output, Output)> {
         let call = self.call("DecodeWav").arg(contents);
         let outputs = call.attr("desired_channels", desired_channels).attr("desired_samples", desired_samples).outputs()?;
         Ok((outputs[0], outputs[1]))

@@ -9,6 +9,7 @@ mod control_flow;
 pub mod convert;
 mod data_flow;
 mod functional;
+mod image;
 mod io;
 mod logging;
 mod lookup;
@@ -28,6 +29,8 @@ pub use array::{FakeQuant, Idx, ImagePatches, MatrixDiag, OneHot, PadMode, Strid
 pub use clip::Clip;
 pub use convert::Arg;
 
+pub use image::{CropAndResize, ResizeMethod, ResizeOptions};
+pub use nn::build::{Combiner, ConvOptions, CtcLoss, FusedBatchNorm, Normalized, PartitionStrategy, SampledLoss};
 pub use data_flow::{Queue, QueueOptions, TensorArray, TensorArrayOptions};
 
 use crate::graph::op::Op;
@@ -88,7 +91,7 @@ static FAMILIES: &[&[Op]] = &[
 
 /// Every op, by family.
 pub fn all() -> impl Iterator<Item = &'static Op> {
-    let folders = [array::FAMILIES, lookup::FAMILIES, nn::FAMILIES, parsing::FAMILIES, sparse::FAMILIES];
+    let folders = [array::FAMILIES, image::FAMILIES, lookup::FAMILIES, nn::FAMILIES, parsing::FAMILIES, sparse::FAMILIES];
     FAMILIES.iter().chain(folders.into_iter().flatten()).flat_map(|family| family.iter())
 }
 

@@ -2,7 +2,7 @@
 
 mod activation;
 mod bias;
-mod build;
+pub mod build;
 mod conv;
 mod ctc;
 mod data_format;
@@ -16,6 +16,8 @@ mod python;
 mod softmax;
 mod wide;
 mod window;
+
+pub(super) use wide::{Wide, lit};
 
 use crate::graph::op::Op;
 

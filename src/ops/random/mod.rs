@@ -90,7 +90,7 @@ fn filled<D: Distribution<Output: Element>>(distribution: D, dims: &[usize], rng
 }
 
 /// The generator of a node with seeds. It lives in the session, so that each run goes on where the last one ended.
-fn generator(ctx: &PrepareCtx) -> Result<Arc<GuardedPhiloxRandom>> {
+pub(super) fn generator(ctx: &PrepareCtx) -> Result<Arc<GuardedPhiloxRandom>> {
     let (seed, seed2) = (ctx.node.int("seed")?, ctx.node.int("seed2")?);
     Ok(ctx.session.node_state(&ctx.node.name, || GuardedPhiloxRandom::new(seed, seed2)))
 }
@@ -117,7 +117,7 @@ fn shape_of_first(ctx: &mut InferCtx) -> Result<()> {
 }
 
 /// The stream of a stateless op's seed, an input of two integers.
-fn seed_input(ctx: &KernelCtx, index: usize) -> Result<PhiloxRandom> {
+pub(super) fn seed_input(ctx: &KernelCtx, index: usize) -> Result<PhiloxRandom> {
     let seed = ctx.input(index)?;
     if seed.dims() != [2] {
         bail!(InvalidArgument, "seed must have shape [2], not {:?}", seed.dims());

@@ -1,0 +1,19 @@
+//! JPEG files, read and written so that every value is the one that libjpeg gives: baseline and progressive, Huffman-coded,
+//! 8 bits.
+
+mod color;
+mod decode;
+mod encode;
+mod huffman;
+mod idct;
+mod scan;
+mod upsample;
+
+pub(super) use decode::{Image, Options, decode, read_size};
+pub(super) use encode::{Settings, encode};
+
+/// The places of a block's coefficients in the order in which they are coded.
+const ZIGZAG: [usize; 64] = [
+    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28, 35, 42,
+    49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
+];
