@@ -15,10 +15,18 @@ pub mod numpy;
 pub mod ops;
 pub mod proto;
 pub mod random;
+pub mod safetensors;
 pub mod saved_model;
 mod session;
+pub mod summary;
 pub mod tensor;
 pub mod train;
+
+#[doc = include_str!("tutorial.md")]
+pub mod tutorial {}
+
+#[doc = include_str!("python.md")]
+pub mod python {}
 
 pub use control_flow::WhileOptions;
 pub use error::{Code, Error, Result};

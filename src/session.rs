@@ -48,6 +48,7 @@ impl Session {
 
     /// A session that runs its graph as the options say.
     pub fn with_options(graph: &Graph, options: SessionOptions) -> Session {
+        tracing::debug!(nodes = graph.len(), "session created");
         Session { graph: graph.plain(), state: Arc::default(), cache: Mutex::default(), options }
     }
 
@@ -148,7 +149,15 @@ impl Session {
         self.check_allowed(key)?;
         let rewrites = &self.options.rewrites;
         let request = Request { feeds: &key.feeds, fetches: &key.fetches, targets: &key.targets, rewrites };
+        let start = std::time::Instant::now();
         let plan = Arc::new(exec::plan(&self.graph, &request, &self.state)?);
+        tracing::debug!(
+            feeds = key.feeds.len(),
+            fetches = key.fetches.len(),
+            targets = key.targets.len(),
+            elapsed = ?start.elapsed(),
+            "plan made"
+        );
         let mut cache = self.cache();
         if cache.version == version {
             cache.plans.insert(key.clone(), plan.clone());

@@ -12,6 +12,7 @@ const ORDER: &[&str] = &[
     "tensor",
     "numpy",
     "bundle",
+    "safetensors",
     "graph",
     "ops",
     "exec",

@@ -40,12 +40,12 @@ pub(super) fn get_fixed32(input: &mut &[u8]) -> Option<u32> {
 const MASK_DELTA: u32 = 0xa282_ead8;
 
 /// The form in which a CRC is stored, so that a CRC over data that holds CRCs stays sound.
-pub(super) fn mask(crc: u32) -> u32 {
+pub(crate) fn mask(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(MASK_DELTA)
 }
 
 /// The inverse of [`mask`].
-pub(super) fn unmask(masked: u32) -> u32 {
+pub(crate) fn unmask(masked: u32) -> u32 {
     masked.wrapping_sub(MASK_DELTA).rotate_left(15)
 }
 

@@ -40,7 +40,7 @@ pub(super) fn create_directory_of(path: &Path) -> Result<()> {
 }
 
 /// A file that is read by position, by several threads if need be.
-pub(super) struct ReadFile {
+pub(crate) struct ReadFile {
     file: File,
     path: PathBuf,
     len: u64,
@@ -127,7 +127,7 @@ fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
 
 /// A file under a temporary name beside its own, which [`TempFile::commit`] renames. Dropped before that, it is
 /// deleted and what stood under the name stays.
-pub(super) struct TempFile {
+pub(crate) struct TempFile {
     file: Option<File>,
     temporary: PathBuf,
     path: PathBuf,

@@ -43,7 +43,8 @@ mod writer;
 mod tests;
 
 pub use checkpoint::CheckpointReader;
-pub(crate) use file::{io_error, write_atomically};
+pub(crate) use coding::{mask, unmask};
+pub(crate) use file::{ReadFile, TempFile, io_error, write_atomically};
 pub(crate) use glob::matching_files;
 pub use merge::{MergeOptions, merge_v2_checkpoints};
 pub use reader::BundleReader;

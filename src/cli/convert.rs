@@ -1,9 +1,10 @@
 //! `metagraph convert`: named tensors from one kind of file to another, one at a time.
 
-use super::checkpoint::{Sink, Values, order};
+use super::checkpoint::{Sink, Values};
 use super::source::Source;
 use super::{Done, Outcome, print, style};
 use crate::error::bail;
+use crate::safetensors::order;
 
 const EXAMPLES: &str = "Examples:
   metagraph convert model.ckpt weights.npz             for NumPy: numpy.load('weights.npz')['rnn/kernel']

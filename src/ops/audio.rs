@@ -245,6 +245,12 @@ fn encode_wav(ctx: &mut KernelCtx) -> Result<()> {
     if rate <= 0 {
         bail!(InvalidArgument, "sample_rate must be in (0, 2^32), got: {rate}");
     }
+    let file = wave_file(audio.as_slice()?, rate as u32, length, channels)?;
+    ctx.set(0, Tensor::string(file))
+}
+
+/// A wave file of 16-bit samples, from samples between -1 and 1, those of one moment side by side.
+pub(super) fn wave_file(samples: &[f32], rate: u32, length: usize, channels: usize) -> Result<Vec<u8>> {
     let Some(channels) = u16::try_from(channels).ok().filter(|&c| c > 0) else {
         bail!(InvalidArgument, "num_channels must be in (0, 2^16), got: {channels}");
     };
@@ -261,15 +267,15 @@ fn encode_wav(ctx: &mut KernelCtx) -> Result<()> {
     file.extend(1u16.to_le_bytes());
     file.extend(channels.to_le_bytes());
     file.extend(rate.to_le_bytes());
-    file.extend((rate as u32).wrapping_mul(per_moment).to_le_bytes());
+    file.extend(rate.wrapping_mul(per_moment).to_le_bytes());
     file.extend((per_moment as u16).to_le_bytes());
     file.extend(16u16.to_le_bytes());
     file.extend(b"data");
     file.extend(data_size.to_le_bytes());
-    for &sample in audio.as_slice::<f32>()? {
+    for &sample in samples {
         file.extend(((sample * 32768.0).round() as i16).to_le_bytes());
     }
-    ctx.set(0, Tensor::string(file))
+    Ok(file)
 }
 
 fn window_attrs(window: i64, stride: i64) -> Result<(usize, usize)> {

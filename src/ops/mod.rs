@@ -22,6 +22,7 @@ pub(crate) mod shape;
 pub mod sparse;
 pub mod state;
 mod string;
+mod summary;
 mod tensor_list;
 mod training;
 
@@ -85,6 +86,7 @@ static FAMILIES: &[&[Op]] = &[
     string::regex::OPS,
     string::split::OPS,
     string::unicode::OPS,
+    summary::OPS,
     tensor_list::OPS,
     training::OPS,
 ];

@@ -233,7 +233,9 @@ fn check_signature(key: &str, def: &SignatureDef) -> Result<()> {
 
 fn check_info(info: &TensorInfo) -> Result<()> {
     match &info.encoding {
-        None => bail!(InvalidArgument, "All TensorInfo protos used in the SignatureDefs must have one of the 'encoding' fields set."),
+        None => {
+            bail!(InvalidArgument, "All TensorInfo protos used in the SignatureDefs must have one of the 'encoding' fields set.")
+        }
         Some(Encoding::CompositeTensor(composite)) => composite.components.iter().try_for_each(check_info),
         Some(_) if info.dtype == 0 => {
             bail!(InvalidArgument, "All TensorInfo protos used in the SignatureDefs must have the dtype field set.")

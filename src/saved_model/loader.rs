@@ -178,7 +178,7 @@ impl SavedModelBundle {
 /// # Errors
 /// As [`SavedModelBundle::load`].
 pub fn load(session: &Session, dir: impl AsRef<Path>, tags: &[&str], options: &LoadOptions) -> Result<MetaGraphDef> {
-    let dir = dir.as_ref();
+    let (dir, start) = (dir.as_ref(), std::time::Instant::now());
     let mut meta = with_tags(read_saved_model(dir)?, tags, dir)?;
     let place = |e: Error| e.within(format!("SavedModel {}", dir.display()));
     let graph_def = meta.graph_def.take();
@@ -186,6 +186,7 @@ pub fn load(session: &Session, dir: impl AsRef<Path>, tags: &[&str], options: &L
     let saver = import_meta_graph_def(session.graph(), MetaGraphDef { graph_def, ..meta.clone() }, &import).map_err(place)?;
     restore(session, &saver, dir).map_err(place)?;
     run_init_op(session, &meta, dir, options.import_scope.as_deref()).map_err(place)?;
+    tracing::debug!(dir = %dir.display(), ?tags, elapsed = ?start.elapsed(), "SavedModel loaded");
     Ok(meta)
 }
 

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::proto::{MetaGraphDef, NodeDef, SavedModel, text};
+use crate::tensor::DType;
 use crate::train::VariableOptions;
 use crate::{Code, Graph, Session, Tensor};
-use crate::tensor::DType;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -77,8 +77,7 @@ impl Graph {
             CollectionItem::Tensor(tensor) => Some(tensor.op),
             _ => None,
         };
-        let initializers: Vec<Operation> =
-            self.get_collection(keys::TABLE_INITIALIZERS).iter().filter_map(operation).collect();
+        let initializers: Vec<Operation> = self.get_collection(keys::TABLE_INITIALIZERS).iter().filter_map(operation).collect();
         if initializers.is_empty() { self.plain().named(name).no_op() } else { self.plain().named(name).group(&initializers) }
     }
 

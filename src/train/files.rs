@@ -113,7 +113,9 @@ impl Saver {
         if !self.def.save_tensor_name.is_empty() {
             let filename = self.graph.get_tensor_by_name(&self.def.filename_tensor_name)?;
             let save = self.graph.get_tensor_by_name(&self.def.save_tensor_name)?;
+            let start = std::time::Instant::now();
             session.run_with_targets(&[], &[save.op], &[(filename, &Tensor::from(file.as_str()))])?;
+            tracing::debug!(prefix = file, elapsed = ?start.elapsed(), "checkpoint saved");
             if options.write_state {
                 self.keep(&file, &folder, options)?;
             }
@@ -190,7 +192,9 @@ impl Saver {
         }
         let filename = self.graph.get_tensor_by_name(&self.def.filename_tensor_name)?;
         let restore = self.graph.get_operation_by_name(&self.def.restore_op_name)?;
+        let start = std::time::Instant::now();
         let done = session.run_targets(&[restore], &[(filename, &Tensor::from(prefix))]);
+        tracing::debug!(prefix, elapsed = ?start.elapsed(), is_ok = done.is_ok(), "checkpoint restored");
         let Err(error) = done else { return Ok(()) };
         // Say all that is wrong at once, where the checkpoint itself can be read.
         match self.check(prefix) {

@@ -233,12 +233,7 @@ fn sharded_save(
     g.identity(prefix)
 }
 
-fn sharded_restore(
-    g: &Graph,
-    prefix: Output,
-    per_device: &BTreeMap<String, Vec<&Saveable>>,
-    reshape: bool,
-) -> Result<Operation> {
+fn sharded_restore(g: &Graph, prefix: Output, per_device: &BTreeMap<String, Vec<&Saveable>>, reshape: bool) -> Result<Operation> {
     let mut restored = Vec::new();
     for (device, saveables) in per_device {
         let _device = g.device(device);
