@@ -30,7 +30,7 @@ fn save_model(folder: &Path) -> Result<()> {
     let y = g.named("y").mul(x, factor.value()?)?;
     let hidden = VariableOptions { trainable: Some(false), collections: Some(Vec::new()), ..VariableOptions::default() };
     let words = g.named("words").variable_with("", hidden)?;
-    let path = g.constant(vocabulary.to_string_lossy().into_owned())?;
+    let path = g.constant(&*vocabulary.to_string_lossy())?;
     let read = g.assign(words.handle()?, g.read_file(path)?)?;
 
     let session = Session::new(&g);

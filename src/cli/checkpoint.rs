@@ -161,7 +161,7 @@ impl Sink {
             Sink::Npz(archive, partial) => {
                 let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored).large_file(true);
                 archive.start_file(format!("{name}.npy"), options).map_err(zip_error(&partial.path))?;
-                numpy::write_npy(archive, tensor).map_err(|e| e.within(format!("tensor {name}")))
+                numpy::write_npy(&mut **archive, tensor).map_err(|e| e.within(format!("tensor {name}")))
             }
             Sink::Safe(writer) => writer.add(name, tensor),
         }

@@ -85,7 +85,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         outs: &["backprops: float"],
         attrs: &["min: float = -6.0", "max: float = 6.0", BITS, NARROW],
         shape: |ctx| ctx.set(0, ctx.input(0).merge(&ctx.input(1))?),
-        kernel: Kernel::Pure(|ctx| fake_grad_kernel(ctx)),
+        kernel: Kernel::Pure(fake_grad_kernel),
         grad: Grad::Missing,
         rows: &["min=0.0, max=255.0; f32[1 2 3], f32[-3 1.4 300] => f32[0 2 0]"],
     },
@@ -113,7 +113,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
             ctx.set(1, Shape::scalar())?;
             ctx.set(2, Shape::scalar())
         },
-        kernel: Kernel::Pure(|ctx| fake_grad_kernel(ctx)),
+        kernel: Kernel::Pure(fake_grad_kernel),
         grad: Grad::Missing,
         rows: &["f32[1 2 3], f32[-3 1.4 300], f32 0, f32 255 => f32[0 2 0], f32 1, f32 3"],
     },
@@ -143,7 +143,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
             ctx.set(1, channels.clone())?;
             ctx.set(2, channels)
         },
-        kernel: Kernel::Pure(|ctx| fake_grad_kernel(ctx)),
+        kernel: Kernel::Pure(fake_grad_kernel),
         grad: Grad::Missing,
         rows: &["f32[[1 2] [3 4]], f32[[-3 1.4] [300 0.6]], f32[0 0], f32[255 1] => f32[[0 0] [0 4]], f32[1 0], f32[3 2]"],
     },
