@@ -145,7 +145,7 @@ function withoutCycles(n, pairs) {
   }
   const sums = new Map();
   pairs.forEach(([f, t, w], e) => {
-    const back = turned.has(e), key = back ? t + ' ' + f : f + ' ' + t, known = sums.get(key);
+    const back = turned.has(e), key = (back ? t + ' ' + f + ' b' : f + ' ' + t), known = sums.get(key);
     if (known) known[2] += w; else sums.set(key, back ? [t, f, w, true] : [f, t, w, false]);
   });
   return [...sums.values()];

@@ -224,8 +224,8 @@ fn plan(
         grid.add(Some(*place), width, height, layer);
     }
     // A long edge bends at each layer that it passes.
-    let mut bends: HashMap<(usize, usize), Vec<usize>> = HashMap::new();
-    for &(from, to, weight, _) in &directed {
+    let mut bends: HashMap<(usize, usize, bool), Vec<usize>> = HashMap::new();
+    for &(from, to, weight, turned) in &directed {
         let mut at = from;
         let mut chain = Vec::new();
         for between in layer[from] + 1..layer[to] {
@@ -235,7 +235,7 @@ fn plan(
             at = bend;
         }
         grid.join(at, to, weight);
-        bends.insert((from, to), chain);
+        bends.insert((from, to, turned), chain);
     }
     grid.arrange();
     grid.place();
@@ -269,7 +269,7 @@ fn plan(
         let start = (if turned { a_in } else { a_out }.unwrap_or(a.x + a.width / 2.0), a.y + a.height);
         let end = (if turned { b_out } else { b_in }.unwrap_or(b.x + b.width / 2.0), b.y);
         let mut points = vec![start];
-        for &bend in &bends[&(from, to)] {
+        for &bend in &bends[&(from, to, turned)] {
             let (y, row) = heights[grid.cells[bend].layer];
             points.push((grid.cells[bend].x, y));
             points.push((grid.cells[bend].x, y + row));
@@ -314,13 +314,12 @@ fn without_cycles(count: usize, pairs: &[(usize, usize, f64)]) -> Vec<(usize, us
             }
         }
     }
-    let mut sums: BTreeMap<(usize, usize), (f64, bool)> = BTreeMap::new();
+    let mut sums: BTreeMap<(usize, usize, bool), f64> = BTreeMap::new();
     for (&(from, to, weight), &turned) in pairs.iter().zip(&turned) {
-        let key = if turned { (to, from) } else { (from, to) };
-        // An edge that runs beside a turned one keeps its own direction.
-        sums.entry(key).and_modify(|s| s.0 += weight).or_insert((weight, turned));
+        let key = if turned { (to, from, true) } else { (from, to, false) };
+        *sums.entry(key).or_insert(0.0) += weight;
     }
-    sums.into_iter().map(|((a, b), (w, t))| (a, b, w, t)).collect()
+    sums.into_iter().map(|((from, to, turned), weight)| (from, to, weight, turned)).collect()
 }
 
 /// The layer of each place: below all that lead to it, and as near to what follows as can be.

@@ -310,5 +310,5 @@ legend();
 draw();
 fitView();
 const wanted = decodeURIComponent(location.hash.slice(1));
-const at = wanted ? items.findIndex(it => it.n === wanted) : -1;
+const named = items.findIndex(it => it.x && it.n === wanted), at = named >= 0 || !wanted ? named : items.findIndex(it => it.n === wanted);
 if (at >= 0) reveal(at);

@@ -10,6 +10,9 @@ const SEEN: usize = 60;
 /// A graph of up to so many nodes shows its constants.
 const SMALL: usize = 40;
 
+/// Boxes are nested as deep as this.
+const DEEPEST: usize = 50;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A name scope.
@@ -101,7 +104,7 @@ impl Scene {
                 // Of a large graph, constants are told with their consumers only.
                 continue;
             }
-            let parent = scene.scope_of(&node.name, base, &mut boxes);
+            let parent = scene.scope_of(shallow(&node.name), base, &mut boxes);
             let label = node.name.rsplit('/').next().unwrap_or(&node.name).to_string();
             let shape = match node.outputs {
                 0 => String::new(),
@@ -316,6 +319,11 @@ impl Scene {
             self.edges.push(Edge { from, to, label, control, main: sum.main, back });
         }
     }
+}
+
+/// The name, cut where its scopes go deeper than anybody draws.
+fn shallow(name: &str) -> &str {
+    name.match_indices('/').nth(DEEPEST).map_or(name, |(at, _)| &name[..at])
 }
 
 /// A tensor's shape as text; empty where nothing is known of it.
