@@ -100,7 +100,7 @@ fn around<R>(g: &Graph, context: ContextId, run: impl FnOnce() -> Result<R>) -> 
 /// A constant of zeros where the shape is known.
 fn constant_zeros(g: &Graph, dtype: DType, shape: &Shape, name: &str) -> Result<Option<Output>> {
     match shape.to_dims() {
-        Some(dims) => g.named(name).constant(Tensor::zeros(dtype, &dims)?).map(Some),
+        Some(dims) => g.named(name).constant_of_shape(Tensor::zeros(dtype, &[])?, &dims).map(Some),
         None => Ok(None),
     }
 }

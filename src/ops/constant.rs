@@ -176,6 +176,21 @@ impl Graph {
         self.op("Const").attr("value", value.to_message()?).attr("dtype", value.dtype()).output()
     }
 
+    /// A constant of the given dimensions, all elements of which are the scalar `value` (`tf.constant(value, shape=dims)`).
+    /// The graph holds the one value.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a value that is no scalar, or of resources or variants.
+    pub fn constant_of_shape(&self, value: impl IntoTensor, dims: &[usize]) -> Result<Output> {
+        let value = value.into_tensor()?;
+        if !value.is_scalar() {
+            bail!(InvalidArgument, "a constant of one value takes a scalar, got shape {}", value.shape());
+        }
+        let mut message = value.to_message()?;
+        message.tensor_shape = Some(Shape::known(dims).to_message());
+        self.op("Const").attr("value", message).attr("dtype", value.dtype()).output()
+    }
+
     /// A tensor that is fed when the graph runs (`tf.placeholder`). `shape` may have unknown dimensions, or be
     /// [`Shape::unknown`].
     ///
