@@ -330,7 +330,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} [{elapsed} + {eta}] {msg}")?);
     let mut random = SimplePhilox::new(PhiloxRandom::new(arguments.seed as u64, losses.len() as u64));
     let mut smoothed = Smoothed::default();
-    losses.iter().for_each(|&loss| drop(smoothed.add(loss)));
+    for &loss in &losses {
+        smoothed.add(loss);
+    }
     let mut started = Instant::now();
     let mut since = 0;
     for done in 1..=arguments.steps {
