@@ -12,6 +12,7 @@ mod message;
 mod nest;
 pub(crate) mod primitive;
 mod recover;
+mod regions;
 mod while_loop;
 
 pub(crate) use capture::add_value;

@@ -114,7 +114,10 @@ pub(super) fn add_sum(g: &Graph, context: ContextId, op: Operation, gradient: Ou
     note_enter(g, context, entered);
     let merge = primitive::merge(g, &[entered, entered], Some("b_acc"))?[0];
     let switch = primitive::switch(g, merge, pivot(g, context)?)?;
-    let sum = g.op("AddV2").name("Add").input(switch[1]).input(gradient).output()?;
+    let sum = match g.dtype(gradient)? {
+        DType::Variant => g.op("AddN").input_list(&[switch[1], gradient]).output()?,
+        _ => g.op("AddV2").name("Add").input(switch[1]).input(gradient).output()?,
+    };
     let next = primitive::next_iteration(g, sum)?;
     g.update_input(merge.op, 1, next)?;
     let result = primitive::exit(g, switch[0], Some("b_acc"))?;
@@ -124,6 +127,10 @@ pub(super) fn add_sum(g: &Graph, context: ContextId, op: Operation, gradient: Ou
 
 fn start_of_sum(g: &Graph, context: ContextId, op: Operation, gradient: Output) -> Result<Output> {
     let (shape, dtype) = (g.shape(gradient)?, g.dtype(gradient)?);
+    if dtype == DType::Variant {
+        let value = g.input(op, 0)?;
+        return around(g, context, || g.zeros_like_with(value, None, false));
+    }
     if shape.is_fully_known() {
         let start = around(g, context, || constant_zeros(g, dtype, &shape, "b_acc"))?;
         return start.ok_or_else(|| crate::error::Error::internal("a known shape has no dimensions"));

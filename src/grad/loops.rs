@@ -114,6 +114,10 @@ impl ControlFlowState {
         let Some(forward) = g.op_context(exit.op) else { bail!(Internal, "an Exit is in no loop") };
         let around = control_flow::outer(g, forward);
         let outer = control_flow::containing_while(g, around).and_then(|o| self.states.get(&o).cloned());
+        if dtype == DType::Variant {
+            let context = outer.map(|o| o.grad_context());
+            return control_flow::within(g, context, || g.zeros_like_with(exit, None, false));
+        }
         let Some(outer) = outer else {
             return match shape.to_dims() {
                 Some(dims) => g.zeros(&dims[..], dtype),
@@ -143,8 +147,12 @@ impl ControlFlowState {
         let branch = if control_flow::is_switch(g, op) { default::branch_of(g, op) } else { None };
         let value = op.output(index);
         let (shape, dtype) = (g.shape(value)?, g.dtype(value)?);
+        if dtype == DType::Variant && branch.is_none() {
+            return g.zeros_like_with(value, None, false).map(Some);
+        }
         if let Some(dims) = shape.to_dims() {
             let zeros = match dtype {
+                DType::Variant => g.zeros_like_with(g.input(op, 0)?, None, false)?,
                 DType::Resource => {
                     let shape = g.variable_shape(value)?;
                     g.zeros(shape, default::zeros_dtype(g, value)?)?
@@ -199,7 +207,10 @@ fn zero_next(g: &Graph, grad: ContextId, first: Output) -> Result<Output> {
     let (shape, dtype) = (g.shape(first)?, g.dtype(first)?);
     if let Some(dims) = shape.to_dims() {
         return control_flow::within(g, Some(grad), || {
-            let zeros = g.constant(Tensor::zeros(dtype, &dims)?)?;
+            let zeros = match dtype {
+                DType::Variant => g.zeros_like_with(first, None, false)?,
+                _ => g.constant(Tensor::zeros(dtype, &dims)?)?,
+            };
             primitive::next_iteration(g, zeros)
         });
     }

@@ -84,8 +84,12 @@ fn switch_gradient(g: &Graph, gradient: Gradient, pred: Output, name: &str) -> R
 /// The Switch of a loop is met twice: from the Exit, when its Merge is made, and from the body, when the back edge is
 /// added.
 fn switch(g: &Graph, op: Operation, grads: &Grads) -> Gradients {
+    let mut pred = g.input(op, 1)?.op;
+    while g.op_type(pred) == "Identity" {
+        pred = g.input(pred, 0)?.op;
+    }
     match place(g, g.op_context(op)) {
-        Place::Loop => {
+        Place::Loop if g.op_type(pred) == "LoopCond" => {
             let current = control_flow::containing_while(g, g.current_context());
             let Some(state) = current.and_then(|c| loop_state::of_context(g, c)) else {
                 bail!(Internal, "the Switch '{}' of a loop is met outside of a gradient's loop", g.op_name(op))
@@ -117,7 +121,7 @@ fn switch(g: &Graph, op: Operation, grads: &Grads) -> Gradients {
             let both: Vec<Gradient> = (0..grads.len()).filter_map(|i| grads.get(i)).collect();
             Ok(vec![Some(merge_gradients(g, &both, "cond_grad")?), None])
         }
-        Place::Nowhere => {
+        Place::Nowhere | Place::Loop => {
             let (Some(when_false), Some(when_true)) = (grads.get(0), grads.get(1)) else { return Ok(vec![None, None]) };
             let pred = g.input(op, 1)?;
             let when_false = switch_plain(g, when_false, pred)?[0];
@@ -153,8 +157,9 @@ fn add_back_edge(g: &Graph, merge: Output, gradient: Gradient) -> Result<()> {
 fn merge(g: &Graph, op: Operation, grads: &Grads) -> Gradients {
     let Some(gradient) = grads.get(0) else { return Ok(vec![None; g.inputs(op).len()]) };
     let first = g.input(op, 0)?;
+    let is_of_loop = g.inputs(op).iter().any(|i| g.op_type(i.op).ends_with("NextIteration"));
     match place(g, control_flow::output_context(g, first.op)) {
-        Place::Loop => {
+        Place::Loop if is_of_loop => {
             let pivot = g.current_context().and_then(|c| control_flow::with_while(g, c, |w| w.pivot)).flatten();
             let Some(pivot) = pivot else {
                 bail!(Internal, "the Merge '{}' of a loop is met outside of a gradient's loop", g.op_name(op))
@@ -178,7 +183,7 @@ fn merge(g: &Graph, op: Operation, grads: &Grads) -> Gradients {
             }
             Ok(switch_gradient(g, gradient, pred, "cond_grad")?.into_iter().map(Some).collect())
         }
-        Place::Nowhere => {
+        Place::Nowhere | Place::Loop => {
             let count = g.inputs(op).len();
             let mut taken = Vec::with_capacity(count);
             for index in 0..count {

@@ -55,6 +55,8 @@ pub(super) static OPS: &[Op] = functional! {
       &["T: list(type) >= 0", "body: func"], shape::unknown, count, Missing },
     { "PartitionedCall", &["args: Tin"] => &["output: Tout"], CALL, shape::unknown, call, Control },
     { "StatefulPartitionedCall", &["args: Tin"] => &["output: Tout"], CALL, shape::unknown, call, Control },
+    { "RemoteCall", &["target: string", "args: Tin"] => &["output: Tout"],
+      &["Tin: list(type) >= 1", "Tout: list(type) >= 1", "f: func"], shape::unknown, remote_call, Missing },
     { "SymbolicGradient", &["input: Tin"] => &["output: Tout"],
       &["Tin: list(type) >= 1", "Tout: list(type) >= 1", "f: func"], gradient_shapes, call_gradient, Missing },
     { "ToBool", &["input: T"] => &["output: bool"], &["T: type"], shape::scalar, to_bool, Missing },
@@ -122,6 +124,16 @@ fn set_results(ctx: &mut KernelCtx, results: Vec<Tensor>) -> Result<()> {
 
 fn call(ctx: &mut KernelCtx) -> Result<()> {
     let arguments = arguments(ctx, 0)?;
+    let results = ctx.call(ctx.node().func("f")?, arguments)?;
+    set_results(ctx, results)
+}
+
+/// Calls a function; all devices are this one.
+fn remote_call(ctx: &mut KernelCtx) -> Result<()> {
+    if ctx.input(0)?.rank() != 0 {
+        bail!(InvalidArgument, "the target of RemoteCall must be a scalar, got shape {:?}", ctx.input(0)?.dims());
+    }
+    let arguments = arguments(ctx, 1)?;
     let results = ctx.call(ctx.node().func("f")?, arguments)?;
     set_results(ctx, results)
 }

@@ -24,6 +24,7 @@ pub mod state;
 mod string;
 mod summary;
 mod tensor_list;
+mod tensor_list_grad;
 mod training;
 
 pub use array::{FakeQuant, Idx, ImagePatches, MatrixDiag, OneHot, PadMode, StridedSliceMasks, densify};

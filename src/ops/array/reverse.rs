@@ -49,7 +49,10 @@ pub(in crate::ops) static OPS: &[Op] = &[
             if axes.rank() != 1 {
                 bail!(InvalidArgument, "'axis' must be 1-dimension, not {}", axes.rank());
             }
-            let output = reversed(input, &reversed_axes(&axes.to_i64s()?, input.rank())?)?;
+            let output = match input.is_empty() || input.rank() == 0 {
+                true => input.clone(),
+                false => reversed(input, &reversed_axes(&axes.to_i64s()?, input.rank())?)?,
+            };
             ctx.set(0, output)
         }),
         grad: Grad::Fn(|g, op, grads| {

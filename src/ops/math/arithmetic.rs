@@ -55,7 +55,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
     op("MulNoNan", INEXACT, mul_no_nan, Grad::Fn(grad::mul_no_nan), &["f32[NaN inf 2], f32[0 0 3] => f32[0 0 6]"]),
     op("Div", NUMBERS, div, Grad::Fn(grad::div), &["i32[-5 5], i32[3 -3] => i32[-1 -1]", "f32[1 0], f32[0 0] => f32[inf NaN]"]),
     op("RealDiv", NUMBERS, div, Grad::Fn(grad::real_div), &["f64[1 3], f64 2 => f64[0.5 1.5]"]),
-    op("TruncateDiv", NUMBERS, div, grad::NONE, &["i64[-7 7], i64 2 => i64[-3 3]"]),
+    op("TruncateDiv", NUMBERS, truncate_div, grad::NONE, &["i64[-7 7], i64 2 => i64[-3 3]", "f32[-7 7], f32 2 => f32[-3 3]"]),
     op(
         "DivNoNan",
         INEXACT,
@@ -207,6 +207,10 @@ kernels! {
     floor_div_integers: integers, pairs, 4, Integer::floor_div;
     floor_mod_floats: floats, pairs, 10, floor_mod_of;
     floor_mod_integers: integers, pairs, 4, Integer::floor_rem;
+    truncate_div_floats: floats, pairs, 1, |x, y| {
+        let quotient = Inexact::div(x, y);
+        if quotient < Number::ZERO { Number::neg(Float::floor(Number::neg(quotient))) } else { Float::floor(quotient) }
+    };
     truncate_mod_floats: floats, pairs, 10, Float::fmod;
     truncate_mod_integers: integers, pairs, 3, Integer::rem;
     maximum: real, pairs_wide, 1, Real::maximum;
@@ -281,6 +285,10 @@ fn div(ctx: &mut KernelCtx) -> Result<()> {
 
 fn floor_div(ctx: &mut KernelCtx) -> Result<()> {
     divide(ctx, floor_div_integers, floor_div_floats)
+}
+
+fn truncate_div(ctx: &mut KernelCtx) -> Result<()> {
+    divide(ctx, div_integers, if ctx.input(0)?.dtype().is_complex() { div_inexact } else { truncate_div_floats })
 }
 
 fn floor_mod(ctx: &mut KernelCtx) -> Result<()> {

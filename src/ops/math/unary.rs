@@ -282,15 +282,9 @@ gradients! {
         let y = Number::conj(y);
         unless_zero(dy, Number::mul(Number::mul(Number::mul(Number::from_f64(-0.5), dy), y), Number::mul(y, y)))
     };
-    sigmoid_grad: |y, dy| {
-        let y = Number::conj(y);
-        Number::mul(Number::mul(dy, y), Number::sub(Number::ONE, y))
-    };
+    sigmoid_grad: |y, dy| Number::mul(Number::mul(dy, y), Number::sub(Number::ONE, y));
     sqrt_grad: |y, dy| unless_zero(dy, Inexact::div(Number::mul(Number::from_f64(0.5), dy), Number::conj(y)));
-    tanh_grad: |y, dy| {
-        let y = Number::conj(y);
-        Number::mul(dy, Number::sub(Number::ONE, Number::mul(y, y)))
-    };
+    tanh_grad: |y, dy| Number::mul(dy, Number::sub(Number::ONE, Number::mul(y, y)));
 }
 
 /// Zero where the gradient that arrives is zero, also at a singularity.

@@ -2,6 +2,7 @@
 
 mod activation;
 mod bias;
+mod block;
 pub mod build;
 mod conv;
 mod ctc;
@@ -25,6 +26,7 @@ use crate::graph::op::Op;
 pub(super) static FAMILIES: &[&[Op]] = &[
     activation::OPS,
     bias::OPS,
+    block::OPS,
     conv::DEPTHWISE_OPS,
     conv::OPS,
     ctc::OPS,

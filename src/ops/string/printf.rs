@@ -50,7 +50,7 @@ fn not_finite(value: f64) -> String {
 /// The shortest of two lengths that gives the float back, as TensorFlow prints a float32.
 pub(crate) fn short_f32(value: f32) -> String {
     let text = general(f64::from(value), 6);
-    if text.parse::<f32>() == Ok(value) || !value.is_finite() { text } else { general(f64::from(value), 8) }
+    if text.parse::<f32>() == Ok(value) || !value.is_finite() { text } else { general(f64::from(value), 9) }
 }
 
 /// The same for a float64.
@@ -94,7 +94,7 @@ mod tests {
             assert_eq!(general(value, 6), text);
         }
         assert_eq!(short_f32(0.1), "0.1");
-        assert_eq!(short_f32(2.1415927), "2.1415927");
+        assert_eq!(short_f32(2.1415927), "2.14159274");
         assert_eq!(pad("-5".into(), 5, "0"), "-0005");
     }
 }

@@ -149,14 +149,14 @@ fn ngrams(ctx: &mut KernelCtx) -> Result<()> {
     if !fits {
         bail!(InvalidArgument, "data_splits {splits} are not the splits of {} strings", data.len());
     }
+    if let Some(width) = widths.iter().find(|&&w| w < 1) {
+        bail!(InvalidArgument, "ngram_widths must contain positive values, got {width}");
+    }
     let (mut out, mut out_splits) = (Vec::new(), vec![0i64; usize::from(!bounds.is_empty())]);
     for pair in bounds.windows(2) {
         let row = &data[pair[0] as usize..pair[1] as usize];
         let before = out.len();
         for &width in widths {
-            if width < 1 {
-                bail!(InvalidArgument, "ngram_widths must contain values >= 1, got {width}");
-            }
             grams(row, width as usize, pad_width, (left, right), separator, &mut out);
         }
         // A row too short for any width is one n-gram of what there is.

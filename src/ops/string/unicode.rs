@@ -193,6 +193,7 @@ fn decode(ctx: &mut KernelCtx) -> Result<()> {
     let node = ctx.node();
     let (errors, encoding) = (Errors::of(node)?, node.string("input_encoding")?);
     let (mut splits, mut values, mut starts) = (vec![0i64], Vec::new(), Vec::new());
+    code_points(b"", encoding)?;
     for string in ctx.input(0)?.strings()? {
         for (code, start) in errors.apply(code_points(string, encoding)?)? {
             values.push(code as i32);
@@ -266,6 +267,7 @@ fn encode(ctx: &mut KernelCtx) -> Result<()> {
 fn transcode(ctx: &mut KernelCtx) -> Result<()> {
     let node = ctx.node();
     let (errors, from, to) = (Errors::of(node)?, node.string("input_encoding")?, node.string("output_encoding")?);
+    code_points(b"", from)?;
     super::map(ctx, |string| {
         let mut text = Vec::with_capacity(string.len());
         for (code, _) in errors.apply(code_points(string, from)?)? {
