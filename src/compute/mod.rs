@@ -13,6 +13,7 @@ pub mod fused;
 pub mod gemm;
 pub mod lanes;
 pub mod level;
+pub mod linalg;
 pub mod math;
 pub mod pool;
 pub mod reduce;

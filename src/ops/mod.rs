@@ -11,6 +11,7 @@ mod data_flow;
 mod functional;
 mod image;
 mod io;
+pub mod linalg;
 mod logging;
 mod lookup;
 pub mod math;
@@ -94,7 +95,15 @@ static FAMILIES: &[&[Op]] = &[
 
 /// Every op, by family.
 pub fn all() -> impl Iterator<Item = &'static Op> {
-    let folders = [array::FAMILIES, image::FAMILIES, lookup::FAMILIES, nn::FAMILIES, parsing::FAMILIES, sparse::FAMILIES];
+    let folders = [
+        array::FAMILIES,
+        image::FAMILIES,
+        linalg::FAMILIES,
+        lookup::FAMILIES,
+        nn::FAMILIES,
+        parsing::FAMILIES,
+        sparse::FAMILIES,
+    ];
     FAMILIES.iter().chain(folders.into_iter().flatten()).flat_map(|family| family.iter())
 }
 

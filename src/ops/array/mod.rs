@@ -30,12 +30,14 @@ pub(crate) use concat::{concat_tensors, resolve_axis};
 pub use diag::MatrixDiag;
 pub(crate) use fill::zeros_of;
 pub use indexed_slices::densify;
+pub(crate) use items::{View, read_view, row_major, write_view};
 pub use pad::PadMode;
 pub use patches::ImagePatches;
 pub use quantize::FakeQuant;
 pub use reverse::OneHot;
 pub(super) use strided::strided_slice_assign_kernel;
 pub use strided::{Idx, StridedSliceMasks};
+pub(crate) use transpose::permute;
 
 use crate::error::Result;
 use crate::graph::op::Op;

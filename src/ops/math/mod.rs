@@ -21,3 +21,5 @@ pub(crate) mod select;
 pub(super) mod sparse_segment;
 pub(crate) mod special;
 pub(super) mod unary;
+
+pub(crate) use grad::reduced_shape;

@@ -11,6 +11,7 @@ mod special;
 pub(super) use arithmetic::*;
 pub(super) use functions::*;
 pub(super) use products::*;
+pub(crate) use reductions::reduced_shape;
 pub(super) use reductions::*;
 pub(super) use segments::*;
 pub(super) use special::*;
