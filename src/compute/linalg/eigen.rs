@@ -69,7 +69,7 @@ where
 }
 
 /// Makes a matrix Hessenberg's; `A = Q H Q^H` with the reflections as Q.
-fn hessenberg<T: Scalar>(a: &mut Mat<T>) -> Reflections<T> {
+pub(super) fn hessenberg<T: Scalar>(a: &mut Mat<T>) -> Reflections<T> {
     let n = a.rows();
     let mut q = Reflections::new(1);
     for i in 0..n - 1 {

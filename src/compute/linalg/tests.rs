@@ -121,3 +121,15 @@ fn functions_of_matrices() {
         near(&sum, &a);
     }
 }
+
+#[test]
+fn eigenvectors_of_real_matrices() {
+    let mut numbers = Numbers(13);
+    for n in [1, 2, 3, 5, 24] {
+        let a: Mat<f64> = numbers.matrix(n, n);
+        let (values, vectors) = real_eigen(&a, true).unwrap();
+        let v = vectors.unwrap();
+        let d = Mat::from_fn(n, n, |i, j| if i == j { values[i] } else { Complex::ZERO });
+        near(&a.map(Scalar::complex).times(&v), &v.times(&d));
+    }
+}

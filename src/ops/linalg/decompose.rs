@@ -2,7 +2,9 @@
 
 use super::batch::{Batch, linear, rows, run};
 use super::{grad, shapes};
-use crate::compute::linalg::{Lu, Mat, Qr, Scalar, Svd, cholesky, eigen, self_adjoint_eigen, solve_triangular, svd};
+use crate::compute::linalg::{
+    Lu, Mat, Qr, RealScalar, Scalar, Svd, cholesky, eigen, real_eigen, self_adjoint_eigen, solve_triangular, svd,
+};
 use crate::error::{Error, Result, bail};
 use crate::graph::op::{Grad, Kernel, KernelCtx, Op};
 use crate::ops::math::cast::cast_tensor;
@@ -154,7 +156,8 @@ pub(super) static OPS: &[Op] = &[
         grad: Grad::Fn(grad::eig),
         rows: &[
             "compute_v=false, Tout=c128; f64[[0 -1] [1 0]] => _, c128{0}[]",
-            "Tout=c64; f32[[2 0] [0 1]] => c64[1:0 2:0], c64[[0:0 1:0] [1:0 0:0]]",
+            "Tout=c64; f32[[2 0] [0 1]] => c64[2:0 1:0], c64[[1:0 0:0] [0:0 1:0]]",
+            "Tout=c64; c64[[2:0 0:0] [0:0 1:0]] => c64[1:0 2:0], c64[[0:0 1:0] [1:0 0:0]]",
         ],
     },
 ];
@@ -304,20 +307,32 @@ fn eig_kernel(ctx: &KernelCtx, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         bail!(InvalidArgument, "Eigenvalues of {dtype} matrices can't be {out}");
     }
     let vectors = ctx.node().boolean("compute_v")?;
-    let input = [cast_tensor(&inputs[0], out)?];
-    if out == DType::Complex64 { general::<f32>(&input, vectors) } else { general::<f64>(&input, vectors) }
+    match dtype {
+        DType::Float => general::<f32, f32>(inputs, vectors, |m| real_eigen(m, vectors)),
+        DType::Double => general::<f64, f64>(inputs, vectors, |m| real_eigen(m, vectors)),
+        DType::Complex64 => general::<Complex<f32>, f32>(inputs, vectors, |m| eigen(m.clone(), vectors)),
+        DType::Complex128 => general::<Complex<f64>, f64>(inputs, vectors, |m| eigen(m.clone(), vectors)),
+        other => bail!(InvalidArgument, "No OpKernel was registered to support the Op with dtype {other}"),
+    }
 }
 
-fn general<R: crate::compute::linalg::RealScalar>(inputs: &[Tensor], vectors: bool) -> Result<Vec<Tensor>>
+/// Eigenvalues and, if asked for, eigenvectors.
+type Found<R> = Option<(Vec<Complex<R>>, Option<Mat<Complex<R>>>)>;
+
+fn general<T: Scalar + Element, R: RealScalar>(
+    inputs: &[Tensor],
+    vectors: bool,
+    find: impl Fn(&Mat<T>) -> Found<R> + Sync,
+) -> Result<Vec<Tensor>>
 where
     Complex<R>: Scalar<Real = R> + Element,
 {
     let batch = Batch::new(inputs)?;
     let n = batch.square()?;
-    let parts = batch.map::<Complex<R>, _>(|m| {
+    let parts = batch.map::<T, _>(|m| {
         let failed = || Error::invalid_argument("Eigen decomposition was not successful. The input might not be valid.");
-        let (values, columns) = eigen(m[0].clone(), vectors).ok_or_else(failed)?;
-        if n > 0 && !values.iter().all(|v| v.finite()) {
+        let (values, columns) = find(&m[0]).ok_or_else(failed)?;
+        if !values.iter().all(|v| v.finite()) {
             return Err(failed());
         }
         Ok((values, columns))
