@@ -21,6 +21,7 @@ const ORDER: &[&str] = &[
     "grad",
     "train",
     "nn",
+    "losses",
     "summary",
     "saved_model",
     "cli",
