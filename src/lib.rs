@@ -31,7 +31,7 @@ pub mod python {}
 
 pub use control_flow::WhileOptions;
 pub use error::{Code, Error, Result};
-pub use exec::Rewrites;
+pub use exec::{NodeEvent, NodeTime, Rewrites, RunMetadata, RunOptions};
 pub use grad::{AggregationMethod, GradientOptions, UnconnectedGradients};
 pub use graph::{Gradient, Graph, IndexedSlices, Operation, Output};
 pub use ops::TensorArray;

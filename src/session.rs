@@ -1,7 +1,8 @@
 //! Sessions: feeds, fetches, cached plans, variables.
 
+use crate::compute::pool::{self, Pool};
 use crate::error::{Result, bail};
-use crate::exec::{self, FunctionLibrary, Plan, Request, Rewrites, RunOptions};
+use crate::exec::{self, FunctionLibrary, Plan, Request, Rewrites, RunMetadata, RunOptions, StepOptions, Tracer};
 use crate::graph::op::SessionState;
 use crate::graph::{Graph, Operation, Output};
 use crate::tensor::Tensor;
@@ -30,6 +31,9 @@ struct Cache {
 pub struct SessionOptions {
     /// The rewrites that are made of each plan.
     pub rewrites: Rewrites,
+    /// On how many threads a kernel may run, in a pool of the session's own. With 0 the session shares the pool of the
+    /// process, which has `METAGRAPH_NUM_THREADS` threads, or one for each core.
+    pub threads: usize,
 }
 
 /// Runs a graph, and holds the values of its variables. Several threads may run one session at once.
@@ -38,6 +42,7 @@ pub struct Session {
     state: Arc<SessionState>,
     cache: Mutex<Cache>,
     options: SessionOptions,
+    pool: Option<Pool>,
 }
 
 impl Session {
@@ -49,7 +54,8 @@ impl Session {
     /// A session that runs its graph as the options say.
     pub fn with_options(graph: &Graph, options: SessionOptions) -> Session {
         tracing::debug!(nodes = graph.len(), "session created");
-        Session { graph: graph.plain(), state: Arc::default(), cache: Mutex::default(), options }
+        let pool = (options.threads > 0).then(|| Pool::new(options.threads));
+        Session { graph: graph.plain(), state: Arc::default(), cache: Mutex::default(), options, pool }
     }
 
     /// The graph.
@@ -90,6 +96,38 @@ impl Session {
         targets: &[Operation],
         feeds: &[(Output, &Tensor)],
     ) -> Result<Vec<Tensor>> {
+        self.step(fetches, targets, feeds, None)
+    }
+
+    /// The same, and what the run is asked to tell about itself: with `options.trace`, each node's count and time.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn run_with_options(
+        &self,
+        fetches: &[Output],
+        targets: &[Operation],
+        feeds: &[(Output, &Tensor)],
+        options: &RunOptions,
+    ) -> Result<(Vec<Tensor>, RunMetadata)> {
+        if !options.trace {
+            let values = self.step(fetches, targets, feeds, None)?;
+            return Ok((values, RunMetadata::default()));
+        }
+        let key = Key { feeds: feeds.iter().map(|f| f.0).collect(), fetches: fetches.to_vec(), targets: targets.to_vec() };
+        self.plan(&key)?;
+        let tracer = Tracer::new();
+        let values = self.step(fetches, targets, feeds, Some(&tracer))?;
+        Ok((values, tracer.finish()))
+    }
+
+    fn step(
+        &self,
+        fetches: &[Output],
+        targets: &[Operation],
+        feeds: &[(Output, &Tensor)],
+        tracer: Option<&Tracer>,
+    ) -> Result<Vec<Tensor>> {
         let key = Key { feeds: feeds.iter().map(|f| f.0).collect(), fetches: fetches.to_vec(), targets: targets.to_vec() };
         let (plan, library) = self.plan(&key)?;
         let mut values = Vec::with_capacity(feeds.len());
@@ -97,7 +135,8 @@ impl Session {
             self.check_feed(output, value)?;
             values.push(value.clone());
         }
-        plan.run(values, &RunOptions { session: &self.state, caller: &*library, cancelled: None })
+        let _entered = self.pool.as_ref().map(pool::enter);
+        plan.run(values, &StepOptions { session: &self.state, caller: &*library, cancelled: None, tracer })
     }
 
     /// Runs fetches and targets given by name: tensors as `op:0`, operations as `op`. A fetch that names an operation
@@ -230,6 +269,8 @@ impl Callable<'_> {
             self.session.check_feed(feed, value)?;
         }
         let values = values.iter().map(|&v| v.clone()).collect();
-        self.plan.run(values, &RunOptions { session: &self.session.state, caller: &*self.library, cancelled: None })
+        let _entered = self.session.pool.as_ref().map(pool::enter);
+        let options = StepOptions { session: &self.session.state, caller: &*self.library, cancelled: None, tracer: None };
+        self.plan.run(values, &options)
     }
 }

@@ -16,5 +16,6 @@ pub mod level;
 pub mod linalg;
 pub mod math;
 pub mod pool;
+pub mod program;
 pub mod reduce;
 pub mod scratch;

@@ -1,6 +1,6 @@
 //! Functions of a graph's library: bodies become graphs of their own, with plans that are made once.
 
-use super::run::{Plan, RunOptions};
+use super::run::{Plan, StepOptions};
 use super::{Request, Rewrites};
 use crate::error::{Result, bail};
 use crate::graph::attr::Attrs;
@@ -93,7 +93,7 @@ impl FunctionLibrary {
     fn run(&self, function: &NameAttrList, gradient: bool, arguments: Vec<Tensor>, step: &StepState) -> Result<Vec<Tensor>> {
         let _deeper = Depth::enter()?;
         let body = self.body(function, gradient)?;
-        let options = RunOptions { session: step.session, caller: self, cancelled: None };
+        let options = StepOptions { session: step.session, caller: self, cancelled: None, tracer: None };
         body.plan.run(arguments, &options).map_err(|e| e.within(format!("function {}", function.name)))
     }
 }

@@ -30,7 +30,45 @@ pub(super) fn find(flow: &Dataflow, frames: &Frames, consumers: &[Vec<(usize, us
     for node in 0..flow.nodes.len() {
         members[frames.of[node]].push(node);
     }
-    (0..count).map(|frame| if frame == ROOT { None } else { usual(flow, &members[frame], consumers) }).collect()
+    if count == 1 {
+        return vec![None];
+    }
+    let mut place = vec![0; flow.nodes.len()];
+    frames::topological(flow).unwrap_or_default().into_iter().enumerate().for_each(|(at, node)| place[node] = at);
+    (0..count)
+        .map(|frame| {
+            let usual = if frame == ROOT { None } else { usual(flow, &members[frame], consumers) };
+            usual.filter(|u| live_where_waited(flow, u, &mut members[frame], &place))
+        })
+        .collect()
+}
+
+/// Whether all nodes that a NextIteration waits for are live whenever the body runs: none depends on a Switch or a Merge
+/// other than the loop's own, or on a loop within.
+fn live_where_waited(flow: &Dataflow, usual: &UsualLoop, members: &mut [usize], place: &[usize]) -> bool {
+    let waited: HashSet<usize> = usual.vars.iter().flat_map(|v| flow.nodes[v.next].controls.iter().copied()).collect();
+    if waited.is_empty() {
+        return true;
+    }
+    let own: HashSet<usize> = usual.vars.iter().flat_map(|v| [v.enter, v.merge].into_iter().chain(v.switch)).collect();
+    members.sort_by_key(|&n| place[n]);
+    let mut sure: HashSet<usize> = own.clone();
+    for &node in members.iter() {
+        let flow_node = &flow.nodes[node];
+        let is_sure = match flow_node.control() {
+            Some(Control::Enter | Control::ControlTrigger) => true,
+            Some(Control::Merge | Control::Exit) => false,
+            _ if flow_node.is_op(&["Switch", "RefSwitch"]) => false,
+            _ => {
+                let data = flow_node.inputs.iter().all(|s| matches!(s, Source::Node(n, _) if sure.contains(n)));
+                data && flow_node.controls.iter().all(|c| sure.contains(c))
+            }
+        };
+        if is_sure {
+            sure.insert(node);
+        }
+    }
+    waited.iter().all(|n| sure.contains(n))
 }
 
 fn usual(flow: &Dataflow, members: &[usize], consumers: &[Vec<(usize, usize)>]) -> Option<UsualLoop> {
@@ -49,7 +87,7 @@ fn usual(flow: &Dataflow, members: &[usize], consumers: &[Vec<(usize, usize)>]) 
         }
         let [Source::Node(enter, 0), Source::Node(next, 0)] = node.inputs[..] else { return None };
         let enters = control(enter) == Some(Control::Enter) && !flow.nodes[enter].info.boolean("is_constant").unwrap_or(true);
-        let goes_on = control(next) == Some(Control::NextIteration) && flow.nodes[next].controls.is_empty();
+        let goes_on = control(next) == Some(Control::NextIteration);
         if !enters || !goes_on || !node.controls.is_empty() || consumers[enter].len() != 1 || consumers[next].len() != 1 {
             return None;
         }

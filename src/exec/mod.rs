@@ -4,15 +4,19 @@
 mod dataflow;
 mod frames;
 mod function;
+mod fuse;
 mod loops;
 mod prune;
 mod rewrite;
 mod run;
 mod schedule;
+mod trace;
 
 pub(crate) use function::FunctionLibrary;
 pub use rewrite::Rewrites;
-pub(crate) use run::{Plan, RunOptions};
+pub(crate) use run::{Plan, StepOptions};
+pub(crate) use trace::Tracer;
+pub use trace::{NodeEvent, NodeTime, RunMetadata, RunOptions};
 
 use crate::error::Result;
 use crate::graph::op::SessionState;
@@ -31,5 +35,5 @@ pub(crate) struct Request<'a> {
 pub(crate) fn plan(graph: &Graph, request: &Request, session: &Arc<SessionState>) -> Result<Plan> {
     let mut flow = prune::prune(graph, request.feeds, request.fetches, request.targets)?;
     rewrite::rewrite(&mut flow, request.rewrites)?;
-    schedule::schedule(flow, session, request.rewrites.simplify_loops)
+    schedule::schedule(flow, session, request.rewrites)
 }

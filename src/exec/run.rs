@@ -1,5 +1,7 @@
 //! A frozen plan, and one step of it: arrays of slots are walked; nothing is looked up.
 
+use super::fuse::Fused;
+use super::trace::Tracer;
 use crate::error::{Code, Error, Result, bail};
 use crate::graph::op::{Caller, KernelCtx, KernelFn, NodeInfo, Prepared, SessionState, StepState, Value};
 use crate::proto::NameAttrList;
@@ -7,6 +9,7 @@ use crate::tensor::Tensor;
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// The flag of a node that nobody waits for.
 pub(super) const NO_FLAG: u32 = u32::MAX;
@@ -36,6 +39,7 @@ pub(super) struct Carry {
 pub(super) enum Item {
     Step(Step),
     Frame(Box<Frame>),
+    Fused(Box<Fused>),
 }
 
 #[derive(Clone, Copy)]
@@ -45,6 +49,8 @@ pub(super) struct Input {
     pub take: bool,
     /// A reference is read.
     pub read: bool,
+    /// The source may be a reference.
+    pub refers: bool,
 }
 
 pub(super) struct Step {
@@ -58,6 +64,8 @@ pub(super) struct Step {
     pub flag: u32,
     /// Outputs that nothing uses.
     pub drop: SmallVec<[u32; 2]>,
+    /// The outputs depend on the inputs alone.
+    pub is_pure: bool,
 }
 
 pub(super) enum Run {
@@ -95,9 +103,13 @@ pub(super) enum Body {
 
 /// The body of a loop of the usual form.
 pub(super) struct LoopBody {
+    /// What the condition needs and is the same at each iteration.
+    pub once_condition: Vec<Item>,
     pub condition: Vec<Item>,
     /// The slot of the bool that says whether the body runs.
     pub predicate: usize,
+    /// What the body needs and is the same at each iteration; computed if there is one.
+    pub once_body: Vec<Item>,
     pub body: Vec<Item>,
     /// For each variable its slot, the slot of its next value, and whether that is used again.
     pub vars: Vec<(usize, usize, bool)>,
@@ -116,16 +128,19 @@ pub(super) struct EnterStep {
 }
 
 /// What a run is given beside its feeds.
-pub(crate) struct RunOptions<'a> {
+pub(crate) struct StepOptions<'a> {
     pub session: &'a Arc<SessionState>,
     pub caller: &'a dyn Caller,
     /// Set to stop the step between two nodes.
     pub cancelled: Option<&'a AtomicBool>,
+    /// Collects what the nodes take.
+    pub tracer: Option<&'a Tracer>,
 }
 
 struct Runner<'a> {
     step: StepState<'a>,
     cancelled: Option<&'a AtomicBool>,
+    tracer: Option<&'a Tracer>,
 }
 
 struct Memory {
@@ -159,10 +174,10 @@ impl Plan {
     ///
     /// # Errors
     /// What a node returns, with the node's name; `InvalidArgument` where a fetched tensor is dead.
-    pub fn run(&self, feeds: Vec<Tensor>, options: &RunOptions) -> Result<Vec<Tensor>> {
+    pub fn run(&self, feeds: Vec<Tensor>, options: &StepOptions) -> Result<Vec<Tensor>> {
         let id = next_step();
         let step = StepState { session: options.session, caller: options.caller, objects: Mutex::default(), id };
-        let runner = Runner { step, cancelled: options.cancelled };
+        let runner = Runner { step, cancelled: options.cancelled, tracer: options.tracer };
         let mut memory = Memory::new(self.root.num_slots, self.root.num_flags);
         if feeds.len() != self.num_feeds {
             bail!(Internal, "{} feeds for a plan of {}", feeds.len(), self.num_feeds);
@@ -192,8 +207,21 @@ impl Runner<'_> {
     fn items(&self, items: &[Item], memory: &mut Memory, exits: &mut [Value]) -> Result<()> {
         for item in items {
             match item {
-                Item::Step(step) => self.step(step, memory, exits).map_err(|e| locate(e, &step.info))?,
+                Item::Step(step) => {
+                    let start = self.tracer.map(|_| Instant::now());
+                    self.step(step, memory, exits).map_err(|e| locate(e, &step.info))?;
+                    if let (Some(tracer), Some(start)) = (self.tracer, start) {
+                        tracer.record(&step.info, step.info.op, start);
+                    }
+                }
                 Item::Frame(frame) => self.frame(frame, memory)?,
+                Item::Fused(fused) => {
+                    let start = self.tracer.map(|_| Instant::now());
+                    fused.run(&mut memory.slots, &self.step)?;
+                    if let (Some(tracer), Some(start)) = (self.tracer, start) {
+                        tracer.record(&fused.info, fused.info.op, start);
+                    }
+                }
             }
         }
         if self.cancelled.is_some_and(|c| c.load(Ordering::Relaxed)) {
@@ -353,6 +381,7 @@ impl Runner<'_> {
         }
         let mut nexts: SmallVec<[Value; 8]> = SmallVec::new();
         let mut iteration = 0u64;
+        self.items(&body.once_condition, memory, exits).map_err(|e| in_frame(e, frame, iteration))?;
         loop {
             self.items(&body.condition, memory, exits).map_err(|e| in_frame(e, frame, iteration))?;
             let goes_on = match &memory.slots[body.predicate] {
@@ -364,6 +393,9 @@ impl Runner<'_> {
                     exits[index] = memory.slots[slot].clone();
                 }
                 return Ok(());
+            }
+            if iteration == 0 {
+                self.items(&body.once_body, memory, exits).map_err(|e| in_frame(e, frame, iteration))?;
             }
             self.items(&body.body, memory, exits).map_err(|e| in_frame(e, frame, iteration))?;
             for &(_, next, shared) in &body.vars {
@@ -384,6 +416,6 @@ fn in_frame(error: Error, frame: &Frame, iteration: u64) -> Error {
 }
 
 #[cold]
-fn locate(error: Error, info: &NodeInfo) -> Error {
+pub(super) fn locate(error: Error, info: &NodeInfo) -> Error {
     error.within(format!("node {{{{node {}}}}} ({})", info.name, info.op))
 }

@@ -1,7 +1,9 @@
 //! Splits the dataflow into regions, orders each, and assigns slots.
 
+use super::Rewrites;
 use super::dataflow::{Action, Dataflow, Source};
 use super::frames::{self, Frames, ROOT};
+use super::fuse;
 use super::loops::{self, UsualLoop};
 use super::run::{Body, Carry, EnterStep, Frame, FunctionCall, Input, Item, LoopBody, NO_FLAG, Plan, Region, Run, Step};
 use crate::error::{Result, bail};
@@ -41,6 +43,8 @@ struct Scheduler<'a> {
     units: Vec<Vec<Unit>>,
     /// Whether nodes that only pass their input on share its slot.
     share_passing: bool,
+    fuse: bool,
+    hoist: bool,
 }
 
 /// How many slots and flags a region has so far.
@@ -57,8 +61,9 @@ impl Counts {
     }
 }
 
-/// Makes the frozen plan. `simplify` lets loops of the usual form run without Merge and Switch.
-pub(super) fn schedule(flow: Dataflow, session: &Arc<SessionState>, simplify: bool) -> Result<Plan> {
+/// Makes the frozen plan, with the rewrites that concern regions.
+pub(super) fn schedule(flow: Dataflow, session: &Arc<SessionState>, rewrites: &Rewrites) -> Result<Plan> {
+    let simplify = rewrites.simplify_loops;
     let frames = frames::find(&flow)?;
     let count = flow.nodes.len();
     let mut waited = vec![false; count];
@@ -91,6 +96,8 @@ pub(super) fn schedule(flow: Dataflow, session: &Arc<SessionState>, simplify: bo
         usual,
         units,
         share_passing: simplify,
+        fuse: rewrites.fuse_elementwise,
+        hoist: rewrites.hoist_invariants,
     };
     let mut root = scheduler.root(feeds)?;
     let fetches: Vec<usize> = (0..scheduler.flow.fetches.len())
@@ -220,6 +227,10 @@ impl Scheduler<'_> {
         let mut items = Vec::with_capacity(order.len());
         for unit in order {
             self.emit(unit, ROOT, false, &mut counts, &mut items)?;
+        }
+        if self.fuse {
+            let fetched: HashSet<usize> = self.flow.fetches.iter().map(|&f| self.slot(f)).collect();
+            fuse::fuse(&mut items, &|slot| fetched.contains(&slot));
         }
         Ok(Region { items, num_slots: counts.slots, num_flags: counts.flags as usize })
     }
@@ -438,6 +449,23 @@ impl Scheduler<'_> {
         }
         let mut keep = vec![false; counts.slots];
         enters.iter().filter(|e| e.is_constant).for_each(|e| keep[e.slot] = true);
+        let (mut once_condition, mut once_body) = (Vec::new(), Vec::new());
+        if self.hoist {
+            once_condition = take_invariants(&mut condition, &mut keep);
+            once_body = take_invariants(&mut body, &mut keep);
+        }
+        if self.fuse {
+            let mut outside: HashSet<usize> = nexts.iter().copied().chain(exits.iter().map(|e| e.1)).collect();
+            outside.insert(predicate);
+            let taken_by = |items: &[Item]| {
+                let mut taken = HashSet::new();
+                items.iter().for_each(|item| fuse::for_inputs(item, |slot| _ = taken.insert(slot as usize)));
+                taken
+            };
+            let by_body = taken_by(&body);
+            fuse::fuse(&mut condition, &|slot| outside.contains(&slot) || by_body.contains(&slot));
+            fuse::fuse(&mut body, &|slot| outside.contains(&slot));
+        }
         let mut used = vec![false; counts.slots];
         nexts.iter().for_each(|&n| used[n] = true);
         mark_last_uses(&mut body, &keep, &mut used);
@@ -446,7 +474,17 @@ impl Scheduler<'_> {
         mark_last_uses(&mut condition, &keep, &mut used);
         let shares = |at: usize| keep[nexts[at]] || nexts[at + 1..].contains(&nexts[at]);
         let vars = vars.iter().zip(&nexts).enumerate().map(|(at, (&slot, &next))| (slot, next, shares(at))).collect();
-        Ok(LoopBody { condition, predicate, body, vars, exits, num_slots: counts.slots, num_flags: counts.flags as usize })
+        Ok(LoopBody {
+            once_condition,
+            condition,
+            predicate,
+            once_body,
+            body,
+            vars,
+            exits,
+            num_slots: counts.slots,
+            num_flags: counts.flags as usize,
+        })
     }
 
     fn live_controls(&self, node: usize) -> SmallVec<[u32; 2]> {
@@ -468,7 +506,8 @@ impl Scheduler<'_> {
                 Source::Node(from, _) if frames::is_back_edge(&self.flow, from, node) => carried.get(&from).copied().unwrap_or(0),
                 other => self.slot(other),
             };
-            inputs.push(Input { slot: slot as u32, take: false, read: !takes_ref(index) });
+            let refers = matches!(source, Source::Node(n, o) if self.flow.nodes[n].gives_ref(o));
+            inputs.push(Input { slot: slot as u32, take: false, read: !takes_ref(index), refers });
         }
         Ok(inputs)
     }
@@ -481,6 +520,8 @@ impl Scheduler<'_> {
         let inputs = self.inputs(node, region, carried)?;
         let controls = self.live_controls(node);
         let flow = &mut self.flow.nodes[node];
+        let is_constant = matches!(flow.action, Action::Made(_)) && flow.inputs.is_empty();
+        let is_pure = flow.is_pure() || is_constant;
         let info = flow.info.clone();
         let prepare = |prepare: PrepareFn| {
             let ctx = PrepareCtx { node: &info, session: self.session };
@@ -515,8 +556,32 @@ impl Scheduler<'_> {
             num_outputs,
             flag: self.flags[node],
             drop: SmallVec::new(),
+            is_pure,
         })
     }
+}
+
+/// Takes out the steps that compute the same at each iteration, and keeps what they give.
+fn take_invariants(items: &mut Vec<Item>, keep: &mut [bool]) -> Vec<Item> {
+    let mut once = Vec::new();
+    let mut rest = Vec::with_capacity(items.len());
+    for item in std::mem::take(items) {
+        match item {
+            Item::Step(step)
+                if step.is_pure
+                    && step.flag == NO_FLAG
+                    && step.controls.is_empty()
+                    && matches!(step.run, Run::Fn(_) | Run::Prepared(_))
+                    && step.inputs.iter().all(|i| keep[i.slot as usize] && !i.refers) =>
+            {
+                keep[step.outputs..step.outputs + step.num_outputs].fill(true);
+                once.push(Item::Step(step));
+            }
+            item => rest.push(item),
+        }
+    }
+    *items = rest;
+    once
 }
 
 fn frames_back(flow: &Dataflow, source: Source, to: usize) -> bool {
@@ -536,6 +601,14 @@ fn mark_last_uses(items: &mut [Item], keep: &[bool], used: &mut [bool]) {
                     }
                 }
                 for input in step.inputs.iter_mut().rev() {
+                    let slot = input.slot as usize;
+                    input.take = !keep[slot] && !std::mem::replace(&mut used[slot], true);
+                }
+            }
+            Item::Fused(fused) => {
+                let unused = fused.outputs.iter().copied().filter(|&slot| !used[slot as usize] && !keep[slot as usize]);
+                fused.drop = unused.collect();
+                for input in fused.inputs.iter_mut().rev() {
                     let slot = input.slot as usize;
                     input.take = !keep[slot] && !std::mem::replace(&mut used[slot], true);
                 }

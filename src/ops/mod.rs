@@ -32,9 +32,10 @@ pub use array::{FakeQuant, Idx, ImagePatches, MatrixDiag, OneHot, PadMode, Strid
 pub use clip::Clip;
 pub use convert::Arg;
 
+pub(crate) use data_flow::tensor_array_elements;
+pub use data_flow::{Queue, QueueOptions, TensorArray, TensorArrayOptions};
 pub use image::{CropAndResize, ResizeMethod, ResizeOptions};
 pub use nn::build::{Combiner, ConvOptions, CtcLoss, FusedBatchNorm, Normalized, PartitionStrategy, SampledLoss};
-pub use data_flow::{Queue, QueueOptions, TensorArray, TensorArrayOptions};
 
 use crate::graph::op::Op;
 use std::collections::HashMap;
@@ -95,15 +96,8 @@ static FAMILIES: &[&[Op]] = &[
 
 /// Every op, by family.
 pub fn all() -> impl Iterator<Item = &'static Op> {
-    let folders = [
-        array::FAMILIES,
-        image::FAMILIES,
-        linalg::FAMILIES,
-        lookup::FAMILIES,
-        nn::FAMILIES,
-        parsing::FAMILIES,
-        sparse::FAMILIES,
-    ];
+    let folders =
+        [array::FAMILIES, image::FAMILIES, linalg::FAMILIES, lookup::FAMILIES, nn::FAMILIES, parsing::FAMILIES, sparse::FAMILIES];
     FAMILIES.iter().chain(folders.into_iter().flatten()).flat_map(|family| family.iter())
 }
 

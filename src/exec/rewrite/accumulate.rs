@@ -71,7 +71,7 @@ fn find(flow: &Dataflow, merge: usize, consumers: &[Vec<(usize, usize)>], kept: 
     let Source::Node(product, 0) = flow.nodes[add].inputs[1 - switch_input] else { return None };
     let node = &flow.nodes[product];
     let rows = node.is_op(&["MatMul"]) && node.info.boolean("transpose_a").ok()? && !node.info.boolean("transpose_b").ok()?;
-    (rows && only(product)? == add && node.controls.is_empty()).then_some(Sum { enter, add, switch_input, product, exit })
+    (rows && only(product)? == add).then_some(Sum { enter, add, switch_input, product, exit })
 }
 
 fn apply(flow: &mut Dataflow, sum: &Sum) {
@@ -79,6 +79,11 @@ fn apply(flow: &mut Dataflow, sum: &Sum) {
     let collector = flow.add_made(sum.enter, "StartSum", vec![start], 1, Box::new(start_sum));
     flow.nodes[sum.enter].inputs[0] = Source::Node(collector, 0);
 
+    for control in flow.nodes[sum.product].controls.clone() {
+        if !flow.nodes[sum.add].controls.contains(&control) {
+            flow.nodes[sum.add].controls.push(control);
+        }
+    }
     let token = flow.nodes[sum.add].inputs[sum.switch_input];
     let mut inputs = vec![token];
     inputs.extend(flow.nodes[sum.product].inputs.iter().copied());

@@ -1,12 +1,18 @@
 //! Drops nodes that only pass their input on.
 
 use super::super::dataflow::{Dataflow, Source};
+use super::super::frames;
+use crate::graph::op::Control;
 
 /// Ops whose first output is their first input, unchanged, when a graph runs.
 const PASSING: &[&str] = &["Identity", "StopGradient", "PreventGradient", "Snapshot", "PlaceholderWithDefault", "GuaranteeConst"];
 
-/// Drops passing nodes that nobody waits for and that wait for nobody. One that reads a variable stays: it says when.
+/// Who takes the value of a node that waits for others waits for them instead; at most for so many.
+const MOST_WAITS: usize = 8;
+
+/// Drops passing nodes that nobody waits for. One that reads a variable stays: it says when.
 pub(super) fn drop_identities(flow: &mut Dataflow) {
+    pass_waits_on(flow);
     let waited = flow.waited();
     let mut instead: Vec<Option<Source>> = vec![None; flow.nodes.len()];
     for (at, node) in flow.nodes.iter().enumerate() {
@@ -26,4 +32,34 @@ pub(super) fn drop_identities(flow: &mut Dataflow) {
         source
     };
     flow.replace_sources(follow);
+}
+
+/// Lets the users of passing nodes wait for what these wait for, in their place. Where a user is a control-flow
+/// primitive, or the node is fetched, it goes on to wait.
+fn pass_waits_on(flow: &mut Dataflow) {
+    let Ok(order) = frames::topological(flow) else { return };
+    let (consumers, fetched) = (flow.consumers(), flow.fetched());
+    for at in order {
+        let node = &flow.nodes[at];
+        if !node.is_op(PASSING) || node.controls.is_empty() || fetched[at] || flow.targets.contains(&at) {
+            continue;
+        }
+        let controls = node.controls.clone();
+        let fits = |user: usize| {
+            let node = &flow.nodes[user];
+            let waits = node.controls.len() + controls.iter().filter(|c| !node.controls.contains(c)).count();
+            matches!(node.control(), None | Some(Control::NextIteration)) && waits <= MOST_WAITS && !controls.contains(&user)
+        };
+        if !consumers[at].iter().all(|&(user, _)| fits(user)) {
+            continue;
+        }
+        for &(user, _) in &consumers[at] {
+            for &control in &controls {
+                if !flow.nodes[user].controls.contains(&control) {
+                    flow.nodes[user].controls.push(control);
+                }
+            }
+        }
+        flow.nodes[at].controls.clear();
+    }
 }

@@ -5,6 +5,8 @@ mod accumulate;
 mod duplicates;
 mod fold;
 mod identity;
+mod products;
+mod waits;
 
 use super::dataflow::{Dataflow, FlowNode, Source};
 use crate::error::Result;
@@ -17,34 +19,54 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rewrites {
+    /// Who waits for a node without effects waits for that node's inputs instead.
+    pub relax_waits: bool,
     /// Nodes that only pass their input on are dropped.
     pub drop_identities: bool,
     /// What depends on constants alone is computed when the plan is made.
     pub fold_constants: bool,
     /// Nodes that compute the same from the same are merged.
     pub merge_duplicates: bool,
+    /// Of the product of `concat([x, h])` with a matrix in a loop, the part of x is computed before the loop.
+    pub products_before_loops: bool,
+    /// A product of which a slice alone is used is computed for that slice alone.
+    pub slice_before_products: bool,
     /// A sum over a loop's iterations of products is one product after the loop.
     pub products_after_loops: bool,
     /// Loops of the usual form keep their variables in place, without Merge and Switch.
     pub simplify_loops: bool,
+    /// Chains of element-wise steps are one step, a pass over chunks that stay in the first cache.
+    pub fuse_elementwise: bool,
+    /// What does not change from one iteration of a loop to the next is computed once.
+    pub hoist_invariants: bool,
 }
 
 impl Rewrites {
     /// Every rewrite.
     pub const ALL: Rewrites = Rewrites {
+        relax_waits: true,
         drop_identities: true,
         fold_constants: true,
         merge_duplicates: true,
+        products_before_loops: true,
+        slice_before_products: true,
         products_after_loops: true,
         simplify_loops: true,
+        fuse_elementwise: true,
+        hoist_invariants: true,
     };
     /// No rewrite: the plan runs the graph's nodes as they are.
     pub const NONE: Rewrites = Rewrites {
+        relax_waits: false,
         drop_identities: false,
         fold_constants: false,
         merge_duplicates: false,
+        products_before_loops: false,
+        slice_before_products: false,
         products_after_loops: false,
         simplify_loops: false,
+        fuse_elementwise: false,
+        hoist_invariants: false,
     };
 }
 
@@ -56,6 +78,9 @@ impl Default for Rewrites {
 
 /// Applies the rewrites that are switched on.
 pub(super) fn rewrite(flow: &mut Dataflow, rewrites: &Rewrites) -> Result<()> {
+    if rewrites.relax_waits {
+        waits::relax_waits(flow);
+    }
     if rewrites.drop_identities {
         identity::drop_identities(flow);
     }
@@ -64,6 +89,13 @@ pub(super) fn rewrite(flow: &mut Dataflow, rewrites: &Rewrites) -> Result<()> {
     }
     if rewrites.merge_duplicates {
         duplicates::merge_duplicates(flow);
+    }
+    if rewrites.products_before_loops {
+        products::products_before_loops(flow);
+    }
+    flow.remove_unused();
+    if rewrites.slice_before_products {
+        products::slice_before_products(flow);
     }
     if rewrites.products_after_loops {
         accumulate::products_after_loops(flow);
@@ -174,7 +206,7 @@ impl FlowNode {
         }
     }
 
-    fn is_pure(&self) -> bool {
+    pub fn is_pure(&self) -> bool {
         matches!(self.kernel(), Some(Kernel::Pure(_) | Kernel::PurePrepared(_)))
     }
 

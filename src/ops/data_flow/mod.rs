@@ -7,6 +7,7 @@ mod stack;
 mod tensor_array;
 
 pub use queue::{Queue, QueueOptions};
+pub(crate) use tensor_array::elements as tensor_array_elements;
 pub use tensor_array::{TensorArray, TensorArrayOptions};
 
 use crate::error::Result;

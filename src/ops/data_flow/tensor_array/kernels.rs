@@ -34,6 +34,12 @@ fn flow(ctx: &mut KernelCtx, input: usize, output: usize) -> Result<()> {
     ctx.set(output, flow)
 }
 
+/// All elements of the array whose handle is input 0, if all have been written and none was cleared. Reads nothing in the
+/// sense of `clear_after_read`.
+pub(crate) fn elements(ctx: &KernelCtx) -> Result<Option<Vec<Tensor>>> {
+    ctx.resource::<Array>(0)?.written()
+}
+
 pub(super) fn create(ctx: &mut KernelCtx) -> Result<()> {
     let size = scalar(ctx, 0, "size")?;
     let Ok(size) = usize::try_from(size) else { bail!(InvalidArgument, "Size should be >= 0.") };

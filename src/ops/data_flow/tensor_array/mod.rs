@@ -5,6 +5,8 @@ mod grad;
 mod kernels;
 mod object;
 
+pub(crate) use kernels::elements;
+
 pub use builder::{TensorArray, TensorArrayOptions};
 
 use super::handle::check_shape as check_handle;

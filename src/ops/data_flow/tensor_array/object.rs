@@ -122,6 +122,14 @@ impl Array {
         Ok(())
     }
 
+    /// All elements, if each holds a value that can't change any more.
+    pub fn written(&self) -> Result<Option<Vec<Tensor>>> {
+        if self.is_grad {
+            return Ok(None);
+        }
+        Ok(self.open()?.elements.iter().map(|e| e.value.clone()).collect())
+    }
+
     /// Gives the elements up.
     pub fn close(&self) {
         let mut state = self.lock();

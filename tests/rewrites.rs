@@ -1,0 +1,189 @@
+//! Results with each rewrite on and off, alone and together, on graphs of fixed and of random form.
+
+use metagraph::nn::{GRUCell, LSTMCell, MultiRNNCell, RNNCell, RnnOptions};
+use metagraph::{DType, GradientOptions, Graph, Operation, Output, Result, Rewrites, Session, SessionOptions, Shape, Tensor};
+
+/// Each rewrite alone, and all but each.
+fn choices() -> Vec<(String, Rewrites)> {
+    let switches: &[(&str, fn(&mut Rewrites) -> &mut bool)] = &[
+        ("relax_waits", |r| &mut r.relax_waits),
+        ("drop_identities", |r| &mut r.drop_identities),
+        ("fold_constants", |r| &mut r.fold_constants),
+        ("merge_duplicates", |r| &mut r.merge_duplicates),
+        ("products_before_loops", |r| &mut r.products_before_loops),
+        ("slice_before_products", |r| &mut r.slice_before_products),
+        ("products_after_loops", |r| &mut r.products_after_loops),
+        ("simplify_loops", |r| &mut r.simplify_loops),
+        ("fuse_elementwise", |r| &mut r.fuse_elementwise),
+        ("hoist_invariants", |r| &mut r.hoist_invariants),
+    ];
+    let mut choices = vec![("all".to_string(), Rewrites::ALL)];
+    for (name, switch) in switches {
+        let (mut alone, mut others) = (Rewrites::NONE, Rewrites::ALL);
+        *switch(&mut alone) = true;
+        *switch(&mut others) = false;
+        choices.push((format!("only {name}"), alone));
+        choices.push((format!("all but {name}"), others));
+    }
+    choices
+}
+
+fn close(a: &Tensor, b: &Tensor) -> bool {
+    if a.dtype() != b.dtype() || a.dims() != b.dims() {
+        return false;
+    }
+    match (a.as_slice::<f32>(), b.as_slice::<f32>()) {
+        (Ok(a), Ok(b)) => {
+            a.iter().zip(b).all(|(a, b)| a == b || a.is_nan() && b.is_nan() || (a - b).abs() <= 1e-5 * a.abs().max(1.0))
+        }
+        _ => a == b,
+    }
+}
+
+/// Runs twice with each choice of rewrites and compares with a run without any.
+fn check(what: &str, g: &Graph, fetches: &[Output], feeds: &[(Output, &Tensor)]) {
+    check_after(what, g, &[], fetches, feeds);
+}
+
+fn check_after(what: &str, g: &Graph, init: &[Operation], fetches: &[Output], feeds: &[(Output, &Tensor)]) {
+    let run = |rewrites: Rewrites| -> Result<Vec<Tensor>> {
+        let mut options = SessionOptions::default();
+        options.rewrites = rewrites;
+        let session = Session::with_options(g, options);
+        session.run_targets(init, &[])?;
+        session.run(fetches, feeds)?;
+        session.run(fetches, feeds)
+    };
+    let expected = run(Rewrites::NONE);
+    for (name, rewrites) in choices() {
+        match (&expected, run(rewrites)) {
+            (Ok(expected), Ok(found)) => {
+                for (at, (a, b)) in expected.iter().zip(&found).enumerate() {
+                    assert!(close(a, b), "{what}, {name}: output {at} is {b}, without rewrites {a}");
+                }
+            }
+            (Err(a), Err(b)) => assert_eq!(a.code(), b.code(), "{what}, {name}: {b}, without rewrites {a}"),
+            (a, b) => panic!("{what}, {name}: {b:?}, without rewrites {a:?}"),
+        }
+    }
+}
+
+/// A generator of numbers that needs no state but one word (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % end
+    }
+
+    fn tensor(&mut self, dims: &[usize]) -> Tensor {
+        let values = (0..dims.iter().product()).map(|_| self.below(2000) as f32 / 1000.0 - 1.0).collect();
+        Tensor::new(dims, values).expect("a tensor")
+    }
+}
+
+/// Random element-wise graphs over operands of several shapes, with splits and concatenations.
+#[test]
+fn random_elementwise_graphs() -> Result<()> {
+    const ONE: &[&str] = &["Neg", "Square", "Abs", "Sigmoid", "Tanh", "Relu", "Exp", "Identity"];
+    const TWO: &[&str] = &["AddV2", "Sub", "Mul", "Maximum", "Minimum", "SquaredDifference", "SigmoidGrad", "TanhGrad", "AddN"];
+    for seed in 1..60u64 {
+        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let g = Graph::new();
+        let (rows, columns) = ([1, 3, 20][random.below(3)], [1, 4, 24, 300][random.below(4)]);
+        let shapes: [&[usize]; 6] = [&[rows, columns], &[columns], &[], &[1, columns], &[rows, 1], &[1, 1]];
+        let mut feeds = Vec::new();
+        for _ in 0..4 {
+            let dims = shapes[random.below(if seed % 3 == 0 { 6 } else { 3 })];
+            feeds.push((g.placeholder(DType::Float, Shape::unknown())?, random.tensor(dims)));
+        }
+        let mut values: Vec<Output> = feeds.iter().map(|f| f.0).collect();
+        for _ in 0..3 + random.below(30) {
+            let pick = |random: &mut Random, values: &[Output]| values[values.len() - 1 - random.below(values.len().min(6))];
+            let (a, b) = (pick(&mut random, &values), pick(&mut random, &values));
+            let value = match random.below(12) {
+                0..4 => g.op(ONE[random.below(ONE.len())]).input(a).output()?,
+                4..10 => {
+                    let op = TWO[random.below(TWO.len())];
+                    if op == "AddN" { g.op(op).input_list(&[a, b]).output()? } else { g.op(op).input(a).input(b).output()? }
+                }
+                10 => {
+                    let axis = g.constant(1i32)?;
+                    let split = g.op("Split").input(axis).input(a).attr("num_split", 4i64).finish()?;
+                    let parts: Vec<Output> = (0..4).map(|i| split.output(i)).collect();
+                    let mixed = g.op("Mul").input(parts[0]).input(parts[1]).output()?;
+                    let axis = g.constant(-1i32)?;
+                    g.op("ConcatV2").input_list(&[mixed, parts[2], parts[3], parts[0]]).input(axis).output()?
+                }
+                _ => {
+                    let less = g.op("Less").input(a).input(b).output()?;
+                    g.op("SelectV2").input(less).input(a).input(b).output()?
+                }
+            };
+            values.push(value);
+        }
+        let feeds: Vec<(Output, &Tensor)> = feeds.iter().map(|(o, t)| (*o, t)).collect();
+        let last = values[values.len() - 1];
+        check(&format!("seed {seed}"), &g, &[last], &feeds);
+        let several = [values[values.len() / 2], values[values.len() - 2], last];
+        check(&format!("seed {seed}, several"), &g, &several, &feeds);
+        // What is fed in the middle is not computed.
+        let middle = values[values.len() / 2];
+        let fed = random.tensor(&[rows, columns]);
+        let mut more = feeds.clone();
+        if feeds.iter().all(|f| f.0 != middle) {
+            more.push((middle, &fed));
+        }
+        check(&format!("seed {seed}, fed"), &g, &[last], &more);
+    }
+    Ok(())
+}
+
+/// Outputs, states and gradients of recurrent networks, with several batch sizes, layers and lengths.
+#[test]
+fn recurrent_networks() -> Result<()> {
+    for (case, layers, gru, batch, known_batch) in [
+        ("lstm", 1, false, 1, true),
+        ("gru", 1, true, 1, true),
+        ("two layers", 2, false, 3, true),
+        ("any batch", 1, false, 2, false),
+    ] {
+        for lengths in [false, true] {
+            let g = Graph::new();
+            g.set_random_seed(7);
+            let (steps, inputs, units) = (5, 3, 4);
+            let mut random = Random(11 + layers as u64);
+            let x = g.placeholder(DType::Float, [None, known_batch.then_some(batch), Some(inputs)])?;
+            let cell =
+                || -> Box<dyn RNNCell> { if gru { Box::new(GRUCell::new(units)) } else { Box::new(LSTMCell::new(units)) } };
+            let stacked = MultiRNNCell::new((0..layers).map(|_| cell()).collect())?;
+            let mut options = RnnOptions { time_major: true, dtype: Some(DType::Float), ..RnnOptions::default() };
+            if lengths {
+                let some: Vec<i32> = (0..batch as i32).map(|i| 2 + i % 4).collect();
+                options.sequence_length = Some(g.constant(&Tensor::vector(&some))?.into());
+            }
+            let (outputs, _) = g.dynamic_rnn(&stacked, x, &options)?;
+            let square = g.square(outputs)?;
+            let axes = g.constant(&Tensor::vector(&[0i32, 1, 2]))?;
+            let loss = g.op("Sum").input(square).input(axes).output()?;
+            let mut xs: Vec<Output> = g.trainable_variables().iter().map(|v| v.value()).collect::<Result<_>>()?;
+            xs.push(x);
+            let gradients = g.gradients(&[loss], &xs, &GradientOptions::default())?;
+            let mut fetches = vec![outputs, loss];
+            fetches.extend(gradients.into_iter().flatten().filter_map(|gradient| gradient.dense()));
+            let init = g.global_variables_initializer()?;
+            let value = random.tensor(&[steps, batch as usize, inputs as usize]);
+            check_after(&format!("{case}, lengths {lengths}"), &g, &[init], &fetches, &[(x, &value)]);
+            check_after(&format!("{case}, lengths {lengths}, forward"), &g, &[init], &fetches[..1], &[(x, &value)]);
+            // A sequence of one step, and of none.
+            for steps in [1, 0] {
+                let value = random.tensor(&[steps, batch as usize, inputs as usize]);
+                check_after(&format!("{case}, {steps} steps"), &g, &[init], &fetches, &[(x, &value)]);
+            }
+        }
+    }
+    Ok(())
+}
