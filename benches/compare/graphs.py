@@ -170,7 +170,9 @@ def main():
         with tf.Session() as session:
             session.run(tf.global_variables_initializer())
             saver.save(session, os.path.join(directory, "graph"), write_meta_graph=False)
-    tf.train.export_meta_graph(os.path.join(directory, "graph.meta"))
+        saver.export_meta_graph(os.path.join(directory, "graph.meta"))
+    else:
+        tf.train.export_meta_graph(os.path.join(directory, "graph.meta"))
     with open(os.path.join(directory, "row.json"), "w") as file:
         json.dump({"feeds": feeds, "fetches": fetches, "targets": targets, "carry": carry, "variables": has_variables}, file)
 
