@@ -10,6 +10,7 @@ mod error;
 mod exec;
 pub mod grad;
 pub mod graph;
+pub mod layers;
 pub mod losses;
 pub mod nn;
 pub mod numpy;

@@ -163,11 +163,11 @@ fn recurrent_networks() -> Result<()> {
             let mut options = RnnOptions { time_major: true, dtype: Some(DType::Float), ..RnnOptions::default() };
             if lengths {
                 let some: Vec<i32> = (0..batch as i32).map(|i| 2 + i % 4).collect();
-                options.sequence_length = Some(g.constant(&Tensor::vector(&some))?.into());
+                options.sequence_length = Some(g.constant(Tensor::vector(&some))?.into());
             }
             let (outputs, _) = g.dynamic_rnn(&stacked, x, &options)?;
             let square = g.square(outputs)?;
-            let axes = g.constant(&Tensor::vector(&[0i32, 1, 2]))?;
+            let axes = g.constant(Tensor::vector(&[0i32, 1, 2]))?;
             let loss = g.op("Sum").input(square).input(axes).output()?;
             let mut xs: Vec<Output> = g.trainable_variables().iter().map(|v| v.value()).collect::<Result<_>>()?;
             xs.push(x);
@@ -175,12 +175,12 @@ fn recurrent_networks() -> Result<()> {
             let mut fetches = vec![outputs, loss];
             fetches.extend(gradients.into_iter().flatten().filter_map(|gradient| gradient.dense()));
             let init = g.global_variables_initializer()?;
-            let value = random.tensor(&[steps, batch as usize, inputs as usize]);
+            let value = random.tensor(&[steps, batch, inputs]);
             check_after(&format!("{case}, lengths {lengths}"), &g, &[init], &fetches, &[(x, &value)]);
             check_after(&format!("{case}, lengths {lengths}, forward"), &g, &[init], &fetches[..1], &[(x, &value)]);
             // A sequence of one step, and of none.
             for steps in [1, 0] {
-                let value = random.tensor(&[steps, batch as usize, inputs as usize]);
+                let value = random.tensor(&[steps, batch, inputs]);
                 check_after(&format!("{case}, {steps} steps"), &g, &[init], &fetches, &[(x, &value)]);
             }
         }

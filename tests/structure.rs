@@ -21,6 +21,7 @@ const ORDER: &[&str] = &[
     "grad",
     "train",
     "nn",
+    "layers",
     "losses",
     "summary",
     "saved_model",

@@ -26,7 +26,7 @@ impl Activation {
         Activation::new(|g, x| g.op("Tanh").input(x).output())
     }
 
-    pub(super) fn apply(&self, g: &Graph, x: Output) -> Result<Output> {
+    pub(crate) fn apply(&self, g: &Graph, x: Output) -> Result<Output> {
         (self.0)(g, x)
     }
 }

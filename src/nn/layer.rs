@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 
 /// What all layers are told.
 #[derive(Clone, Debug, Default)]
-pub(super) struct LayerOptions {
+pub(crate) struct LayerOptions {
     /// The name of the variable scope; the class's own, made unique, if not given.
     pub name: Option<String>,
     /// Whether variables of the scope are used again.
@@ -21,7 +21,7 @@ pub(super) struct LayerOptions {
 
 /// A layer: it makes its variables at its first call, in a variable scope that it keeps.
 #[derive(Debug)]
-pub(super) struct Layer {
+pub(crate) struct Layer {
     class: &'static str,
     pub options: LayerOptions,
     state: Mutex<LayerState>,
@@ -67,6 +67,17 @@ impl Layer {
         Ok(scope)
     }
 
+    /// Opens the layer's scope under exactly its name, where several layers of one name share it.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a bad name.
+    pub fn open(&self, g: &Graph) -> Result<()> {
+        let name = self.options.name.clone().unwrap_or_else(|| self.class.to_string());
+        let scope = g.plain().variable_scope(ScopeName::Name(name))?.scope().clone();
+        self.lock().scope = Some(scope);
+        Ok(())
+    }
+
     /// Runs `build`, the first time, and `body` within the layer's scopes.
     ///
     /// # Errors
@@ -98,13 +109,21 @@ impl Layer {
     /// # Errors
     /// As [`Graph::get_variable_with`].
     pub fn add_weight(&self, g: &Graph, name: &str, dims: &[usize], initializer: Option<Initializer>) -> Result<Variable> {
+        self.add_weight_with(g, name, dims, GetVariable { initializer, ..GetVariable::default() })
+    }
+
+    /// [`Layer::add_weight`] with options; shape, dtype and scope are the layer's.
+    ///
+    /// # Errors
+    /// As [`Graph::get_variable_with`].
+    pub fn add_weight_with(&self, g: &Graph, name: &str, dims: &[usize], own: GetVariable) -> Result<Variable> {
         let scope = self.scope(g)?;
         let dtype = self.dtype();
         let reuse = if self.lock().built { Reuse::Yes } else { self.options.reuse };
         let options = ScopeOptions { reuse, auxiliary_name_scope: false, ..ScopeOptions::default() };
         let entered = g.variable_scope_with(&scope, options)?;
         let _names = g.name_scope(&scope.original_name_scope())?;
-        let initializer = initializer.or(entered.scope().initializer());
+        let initializer = own.initializer.or(entered.scope().initializer());
         let default =
             || if dtype.is_integer() || dtype == DType::Bool { Initializer::zeros() } else { Initializer::glorot_uniform() };
         let variable = g.get_variable_with(
@@ -113,9 +132,9 @@ impl Layer {
                 shape: Some(Shape::known(dims)),
                 dtype: Some(dtype),
                 initializer: Some(initializer.unwrap_or_else(default)),
-                trainable: Some(!self.options.frozen),
+                trainable: Some(own.trainable != Some(false) && !self.options.frozen),
                 use_resource: entered.scope().use_resource(),
-                ..GetVariable::default()
+                ..own
             },
         )?;
         self.lock().variables.push(variable.clone());
@@ -146,7 +165,7 @@ impl Layer {
 }
 
 /// A node whose last input is a variable, read within the node's scope where it is passed by handle.
-pub(super) fn with_variable(g: &Graph, op: &str, input: Output, variable: &Variable) -> Result<Output> {
+pub(crate) fn with_variable(g: &Graph, op: &str, input: Output, variable: &Variable) -> Result<Output> {
     let (g, scope) = g.enter(op)?;
     let value = variable.value()?;
     g.op(op).name(scope.name()).input(input).input(value).output()

@@ -7,7 +7,7 @@ mod bidirectional;
 mod cell;
 mod dynamic_rnn;
 mod gru;
-mod layer;
+pub(crate) mod layer;
 mod lstm;
 mod multi;
 mod nested;

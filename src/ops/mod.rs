@@ -20,6 +20,7 @@ mod parsing;
 pub mod random;
 pub mod set;
 pub(crate) mod shape;
+mod signal;
 pub mod sparse;
 pub mod state;
 mod string;
@@ -96,8 +97,16 @@ static FAMILIES: &[&[Op]] = &[
 
 /// Every op, by family.
 pub fn all() -> impl Iterator<Item = &'static Op> {
-    let folders =
-        [array::FAMILIES, image::FAMILIES, linalg::FAMILIES, lookup::FAMILIES, nn::FAMILIES, parsing::FAMILIES, sparse::FAMILIES];
+    let folders = [
+        array::FAMILIES,
+        image::FAMILIES,
+        linalg::FAMILIES,
+        lookup::FAMILIES,
+        nn::FAMILIES,
+        parsing::FAMILIES,
+        signal::FAMILIES,
+        sparse::FAMILIES,
+    ];
     FAMILIES.iter().chain(folders.into_iter().flatten()).flat_map(|family| family.iter())
 }
 

@@ -3,6 +3,7 @@
 use super::partition::PartitionInfo;
 use crate::error::{Result, bail};
 use crate::graph::{Graph, Output};
+use crate::ops::MatrixDiag;
 use crate::ops::convert::{Arg, cast_value};
 use crate::ops::random::RandomOptions;
 use crate::tensor::{DType, Shape, Tensor};
@@ -45,6 +46,8 @@ enum Kind {
     RandomNormal { mean: Arg, stddev: Arg },
     TruncatedNormal { mean: Arg, stddev: Arg },
     UniformUnitScaling { factor: f64 },
+    Orthogonal { gain: f64 },
+    Identity { gain: f64 },
     VarianceScaling { scale: f64, mode: FanMode, distribution: Distribution },
 }
 
@@ -80,6 +83,8 @@ impl std::fmt::Debug for Initializer {
             Kind::RandomNormal { .. } => "random_normal",
             Kind::TruncatedNormal { .. } => "truncated_normal",
             Kind::UniformUnitScaling { .. } => "uniform_unit_scaling",
+            Kind::Orthogonal { .. } => "orthogonal",
+            Kind::Identity { .. } => "identity",
             Kind::VarianceScaling { .. } => "variance_scaling",
         })
     }
@@ -145,6 +150,17 @@ impl Initializer {
     /// Uniform, scaled so that the output of a layer has the variance of its input.
     pub fn uniform_unit_scaling(factor: f64) -> Initializer {
         Initializer::of(Kind::UniformUnitScaling { factor })
+    }
+
+    /// A random matrix with orthonormal rows or columns, whichever are shorter, times `gain` (`tf.orthogonal_initializer`;
+    /// Saxe et al., 2014). All dimensions but the last count as one.
+    pub fn orthogonal(gain: f64) -> Initializer {
+        Initializer::of(Kind::Orthogonal { gain })
+    }
+
+    /// The identity matrix times `gain`, for variables of two dimensions (`tf.initializers.identity`).
+    pub fn identity(gain: f64) -> Initializer {
+        Initializer::of(Kind::Identity { gain })
     }
 
     /// A distribution whose variance is `scale` divided by the number of inputs or outputs of a unit.
@@ -231,6 +247,8 @@ impl Initializer {
                 let max = (3.0 / inputs.max(1.0)).sqrt() * factor;
                 g.random_uniform(dims, -max, max, random)
             }
+            Kind::Orthogonal { gain } => orthogonal(g, dims, *gain, random),
+            Kind::Identity { gain } => identity(g, dims, part, *gain, dtype),
             Kind::VarianceScaling { scale, mode, distribution } => {
                 if !(*scale > 0.0) {
                     bail!(InvalidArgument, "Argument `scale` must be a positive float. Received: {scale}");
@@ -256,6 +274,45 @@ impl Initializer {
             }
         }
     }
+}
+
+fn orthogonal(g: &Graph, dims: &[usize], gain: f64, random: RandomOptions) -> Result<Output> {
+    let [outer @ .., columns] = dims else {
+        bail!(InvalidArgument, "The tensor to initialize must be at least two-dimensional, got shape {dims:?}")
+    };
+    if outer.is_empty() {
+        bail!(InvalidArgument, "The tensor to initialize must be at least two-dimensional, got shape {dims:?}");
+    }
+    let rows: usize = outer.iter().product();
+    let flat = [rows.max(*columns), rows.min(*columns)];
+    let matrix = g.random_normal(flat, 0f32, 1f32, random)?;
+    let factors = g.op("Qr").input(matrix).attr("full_matrices", false).outputs()?;
+    let diagonal = g.op("DiagPart").input(factors[1]).output()?;
+    let mut q = g.mul(factors[0], g.sign(diagonal)?)?;
+    if rows < *columns {
+        q = g.matrix_transpose(q, false)?;
+    }
+    g.mul(gain, g.reshape(q, dims)?)
+}
+
+fn identity(g: &Graph, dims: &[usize], part: Option<&PartitionInfo>, gain: f64, dtype: DType) -> Result<Output> {
+    let &[rows, columns] = part.map_or(dims, |p| &p.full_shape) else {
+        bail!(InvalidArgument, "Identity matrix initializer can only be used for 2D matrices, got shape {dims:?}")
+    };
+    let mut value = {
+        let _scope = g.name_scope("eye")?;
+        let ones = g.ones([rows.min(columns)], dtype)?;
+        if rows == columns {
+            g.matrix_diag(ones, MatrixDiag::default())?
+        } else {
+            let zeros = g.zeros([rows, columns], dtype)?;
+            g.matrix_set_diag(zeros, ones, MatrixDiag::default())?
+        }
+    };
+    if let Some(part) = part {
+        value = g.slice(value, part.var_offset.clone(), dims)?;
+    }
+    g.mul(gain, value)
 }
 
 /// The initializer of a variable for which nothing gives one.

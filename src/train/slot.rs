@@ -16,6 +16,7 @@ enum Primary<'a> {
 }
 
 /// What a slot begins with.
+#[allow(clippy::large_enum_variant)] // One lives at a time.
 enum Start {
     Value(Output),
     Initializer { initializer: Initializer, shape: Shape, dtype: DType },

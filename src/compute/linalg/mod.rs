@@ -175,7 +175,7 @@ impl<T: Scalar> Mat<T> {
             let size = value.modulus();
             if !(size <= largest) {
                 largest = size;
-                if size != size {
+                if num_traits::Float::is_nan(size) {
                     break;
                 }
             }

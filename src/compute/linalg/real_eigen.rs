@@ -179,10 +179,10 @@ fn split_two<R: RealScalar>(t: &mut Mat<R>, u: Option<&mut Mat<R>>, last: usize,
 /// The last two diagonal elements and the product of those beside them; every sixteenth round others, so that a cycle ends.
 fn shift<R: RealScalar>(t: &mut Mat<R>, last: usize, round: usize, moved: &mut R) -> [R; 3] {
     let mut shift = [t[(last, last)], t[(last - 1, last - 1)], t[(last, last - 1)] * t[(last - 1, last)]];
-    if round == 0 || round % 16 != 0 {
+    if round == 0 || !round.is_multiple_of(16) {
         return shift;
     }
-    let by = if round % 32 != 0 {
+    let by = if !round.is_multiple_of(32) {
         let s = Float::abs(t[(last, last - 1)]) + Float::abs(t[(last - 1, last - 2)]);
         let by = shift[0];
         shift = [s * constant::<R>(0.75), s * constant::<R>(0.75), s * s * constant::<R>(-0.4375)];

@@ -49,7 +49,7 @@ fn constant_enter(flow: &Dataflow, source: Source) -> Option<usize> {
 fn is_plain_product(node: &FlowNode, transpose_b: bool) -> bool {
     let flag = |name: &str| node.info.boolean(name).unwrap_or(false);
     node.is_op(&["MatMul"])
-        && flag("transpose_a") == false
+        && !flag("transpose_a")
         && flag("transpose_b") == transpose_b
         && node.info.output_types.first() == Some(&DType::Float)
 }

@@ -175,7 +175,7 @@ fn sift(heap: &mut [u32], mut hole: usize, len: usize, value: u32, before: &dyn 
         heap[hole] = heap[child];
         hole = child;
     }
-    if len % 2 == 0 && child == (len - 2) / 2 {
+    if len.is_multiple_of(2) && child == (len - 2) / 2 {
         child = 2 * (child + 1);
         heap[hole] = heap[child - 1];
         hole = child - 1;

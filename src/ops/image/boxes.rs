@@ -292,6 +292,7 @@ fn sample_stateful(ctx: &PrepareCtx) -> Result<Prepared> {
     }))
 }
 
+#[allow(clippy::unnecessary_cast)] // The same for any integer.
 fn sample(ctx: &mut KernelCtx, options: &Options, random: PhiloxRandom) -> Result<()> {
     let size = ctx.input(0)?;
     if size.dims() != [3] {
@@ -300,7 +301,7 @@ fn sample(ctx: &mut KernelCtx, options: &Options, random: PhiloxRandom) -> Resul
     let dtype = size.dtype();
     let sizes = dispatch!(dtype, integers, T => size.as_slice::<T>()?.iter().map(|&v| v as i64).collect::<Vec<_>>());
     let side = |value: i64, name: &str| match i32::try_from(value) {
-        Ok(side) if side >= 0 && side < i32::MAX => Ok(side),
+        Ok(side) if (0..i32::MAX).contains(&side) => Ok(side),
         _ => bail!(InvalidArgument, "image {name} cannot be >= int32 max"),
     };
     let (height, width) = (side(sizes[0], "height")?, side(sizes[1], "width")?);

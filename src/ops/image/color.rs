@@ -192,7 +192,12 @@ fn adjust_hue(ctx: &mut KernelCtx) -> Result<()> {
         let hue = (hue + delta).rem_euclid(6.0);
         let channel = |at: f32| {
             let k = (at + hue).rem_euclid(6.0);
-            most - range * k.min(4.0 - k).clamp(0.0, 1.0)
+            // The ends stay exactly as they are.
+            match k.min(4.0 - k) {
+                share if share <= 0.0 => most,
+                share if share >= 1.0 => least,
+                share => least + range * (1.0 - share),
+            }
         };
         [channel(5.0), channel(3.0), channel(1.0)]
     })

@@ -408,7 +408,7 @@ fn combined(ctx: &mut KernelCtx) -> Result<()> {
             let at = image * size + i;
             out_scores.as_mut_slice::<f32>()?[at] = score;
             out_classes.as_mut_slice::<f32>()?[at] = class as f32;
-            let corner = if clip { corner.map(|v| v.min(1.0).max(0.0)) } else { corner };
+            let corner = if clip { corner.map(|v| v.clamp(0.0, 1.0)) } else { corner };
             out_boxes.as_mut_slice::<f32>()?[at * 4..at * 4 + 4].copy_from_slice(&corner);
         }
     }

@@ -99,7 +99,7 @@ impl Sampling {
             }
             Sampling::Box => match x {
                 x if x < 0.5 => 1.0,
-                x if x == 0.5 => 0.5,
+                0.5 => 0.5,
                 _ => 0.0,
             },
             Sampling::Triangle => (1.0 - x).max(0.0),

@@ -269,7 +269,7 @@ impl<'a> Reader<'a> {
         let mut planes = Vec::new();
         for component in &mut self.header.components {
             let mut block = smallest;
-            while block < 8 && (0..2).all(|i| (most[i] * smallest) % (component.sampling[i] * block * 2) == 0) {
+            while block < 8 && (0..2).all(|i| (most[i] * smallest).is_multiple_of(component.sampling[i] * block * 2)) {
                 block *= 2;
             }
             let Some(quantization) = &self.quantization[component.quantization] else {

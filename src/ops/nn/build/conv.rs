@@ -7,7 +7,7 @@ use crate::tensor::{DType, Tensor};
 
 /// How a convolution or a pool lies on its input. Lists of sizes may name all dimensions, the spatial ones, or one size for
 /// all spatial ones.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct ConvOptions<'a> {
     /// `"NHWC"` (or `"NDHWC"`, `"NWC"`), the default if empty, or `"NCHW"` and so on.
     pub data_format: &'a str,
@@ -15,12 +15,6 @@ pub struct ConvOptions<'a> {
     pub dilations: &'a [i64],
     /// The zeros before and after each dimension, for the padding `"EXPLICIT"`.
     pub explicit_paddings: &'a [i64],
-}
-
-impl Default for ConvOptions<'_> {
-    fn default() -> Self {
-        ConvOptions { data_format: "", dilations: &[], explicit_paddings: &[] }
-    }
 }
 
 impl ConvOptions<'_> {
