@@ -151,7 +151,11 @@ fn convolutions(criterion: &mut Criterion) {
 
 fn pools(criterion: &mut Criterion) {
     criterion.bench_function("an empty parallel loop", |bench| {
-        bench.iter(|| pool::parallel_for(8, 1, |range| drop(black_box(range))))
+        bench.iter(|| {
+            pool::parallel_for(8, 1, |range| {
+                black_box(range);
+            })
+        })
     });
 }
 
