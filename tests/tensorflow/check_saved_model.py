@@ -34,7 +34,7 @@ with tempfile.TemporaryDirectory() as folder:
         if part not in shown:
             sys.exit("saved_model_cli show: %r is not in\n%s" % (part, shown))
     cli("run", "--dir", model, "--tag_set", "serve", "--signature_def", "serving_default",
-        "--input_exprs", "x=np.array([1, 2, 3], np.float32)", "--outdir", folder)
+        "--input_exprs", "x=[1.0, 2.0, 3.0]", "--outdir", folder)
     expect("saved_model_cli run", np.load(os.path.join(folder, "y.npy")).tolist(), [3.0, 6.0, 9.0])
     with tf.Graph().as_default(), tf.Session() as session:
         tf.saved_model.load(session, ["serve"], model)

@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+import warnings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
@@ -9,6 +10,8 @@ import tensorflow.compat.v1 as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.python.framework import tensor_util
 
+tf.logging.set_verbosity(tf.logging.ERROR)
+warnings.simplefilter("ignore")
 tf.disable_v2_behavior()
 
 TEXT = "".join("%d green bottles hanging on the wall, and if %d should fall there'd be %d.\n" % (i, i % 7, i - 1) for i in range(200, 0, -1))
