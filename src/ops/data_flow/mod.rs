@@ -1,9 +1,13 @@
 //! Objects that hold tensors while a graph runs: stacks, arrays of tensors, queues.
 
+mod accumulator;
+mod barrier;
 mod handle;
+mod mutex;
 mod queue;
 mod session_tensor;
 mod stack;
+mod staging;
 mod tensor_array;
 
 pub use queue::{Queue, QueueOptions};
@@ -14,9 +18,13 @@ use crate::error::Result;
 use crate::graph::op::{Grad, Kernel, KernelFn, Op, ShapeFn};
 use crate::tensor::{DType, Tensor};
 
+pub(super) static ACCUMULATORS: &[Op] = accumulator::OPS;
+pub(super) static BARRIERS: &[Op] = barrier::OPS;
+pub(super) static MUTEXES: &[Op] = mutex::OPS;
 pub(super) static QUEUES: &[Op] = queue::OPS;
 pub(super) static SESSION_TENSORS: &[Op] = session_tensor::OPS;
 pub(super) static STACKS: &[Op] = stack::OPS;
+pub(super) static STAGING_AREAS: &[Op] = staging::OPS;
 pub(super) static TENSOR_ARRAYS: &[Op] = tensor_array::OPS;
 
 /// The record of an op with state.

@@ -202,7 +202,7 @@ fn dequeue_batch(ctx: &mut KernelCtx, what: &str, partial: bool) -> Result<()> {
 }
 
 /// Tensors along a new first dimension, each padded with zeros to the largest sizes.
-fn batch(values: &[Tensor]) -> Result<Tensor> {
+pub fn batch(values: &[Tensor]) -> Result<Tensor> {
     let Some(first) = values.first() else { bail!(Internal, "a batch without rows") };
     let mut largest = Dims::from_slice(first.dims());
     for value in values {

@@ -6,6 +6,9 @@ mod object;
 
 pub use builder::{Queue, QueueOptions};
 
+pub(in crate::ops::data_flow) use kernels::batch;
+pub(in crate::ops::data_flow) use object::{Order, TupleQueue};
+
 use super::{handle, record};
 use crate::graph::op::{Grad, Op};
 use crate::ops::shape;

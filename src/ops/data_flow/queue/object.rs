@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 /// What stands in a queue.
-pub(super) type Tuple = Vec<Tensor>;
+pub type Tuple = Vec<Tensor>;
 
 /// In which order a queue gives its tuples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub enum Order {
     /// The oldest first.
     Fifo,
     /// The oldest first; several are padded to one shape.
@@ -38,7 +38,7 @@ impl Order {
 }
 
 /// A queue of tuples.
-pub(super) struct TupleQueue {
+pub struct TupleQueue {
     pub name: String,
     pub order: Order,
     pub capacity: usize,
