@@ -32,6 +32,24 @@ const GRAD_INS: &[&str] = &[
     "cs_grad: T",
     "h_grad: T",
 ];
+const STEP_GRAD_INS: &[&str] = &[
+    "x: T",
+    "cs_prev: T",
+    "h_prev: T",
+    "w: T",
+    "wci: T",
+    "wcf: T",
+    "wco: T",
+    "b: T",
+    "i: T",
+    "cs: T",
+    "f: T",
+    "o: T",
+    "ci: T",
+    "co: T",
+    "cs_grad: T",
+    "h_grad: T",
+];
 const GRAD_OUTS: &[&str] =
     &["x_grad: T", "cs_prev_grad: T", "h_prev_grad: T", "w_grad: T", "wci_grad: T", "wcf_grad: T", "wco_grad: T", "b_grad: T"];
 const ATTRS: &[&str] = &["forget_bias: float = 1.0", "cell_clip: float = 3.0", "use_peephole: bool = false", "T: {half, float}"];
@@ -107,6 +125,30 @@ pub(super) static OPS: &[Op] = &[
             "; f32[[1]], f32[[2]], f32[[0 0] [0 0]], f32[[0] [0]], f32[0 0], f32[0] => f32[[0.5]], f32[[0.5]], f32[[0]], f32[[1]]",
         ],
     },
+    Op {
+        name: "LSTMBlockCellGrad",
+        ins: STEP_GRAD_INS,
+        outs: &["cs_prev_grad: T", "dicfo: T", "wci_grad: T", "wcf_grad: T", "wco_grad: T"],
+        attrs: GRAD_ATTRS,
+        shape: step_grad_shape,
+        kernel: Kernel::Pure(lstm_step_gradient),
+        grad: Grad::Missing,
+        rows: &[
+            "use_peephole=false; f32[[1]], f32[[2]], f32[[0]], f32[[0 0 0 0] [0 0 0 0]], f32[0], f32[0], f32[0], f32[0 0 0 0], f32[[0.5]], f32[[1]], f32[[0.5]], f32[[0.5]], f32[[0]], f32[[0.5]], f32[[1]], f32[[2]] => f32[[0.875]], f32[[0 0.875 0.875 0.25]], f32[0], f32[0], f32[0]",
+        ],
+    },
+    Op {
+        name: "GRUBlockCellGrad",
+        ins: &["x: T", "h_prev: T", "w_ru: T", "w_c: T", "b_ru: T", "b_c: T", "r: T", "u: T", "c: T", "d_h: T"],
+        outs: &["d_x: T", "d_h_prev: T", "d_c_bar: T", "d_r_bar_u_bar: T"],
+        attrs: &["T: {float}"],
+        shape: gru_grad_shape,
+        kernel: Kernel::Pure(gru_gradient),
+        grad: Grad::Missing,
+        rows: &[
+            "; f32[[1]], f32[[2]], f32[[0 0] [0 0]], f32[[1] [2]], f32[0 0], f32[0], f32[[0.5]], f32[[0.5]], f32[[0]], f32[[1]] => f32[[0.5]], f32[[1]], f32[[0.5]], f32[[0.5 0.5]]",
+        ],
+    },
 ];
 
 fn step_shape(ctx: &mut InferCtx) -> Result<()> {
@@ -131,6 +173,22 @@ fn gru_shape(ctx: &mut InferCtx) -> Result<()> {
     let (x, h) = (ctx.input(0).with_rank(2)?, ctx.input(1).with_rank(2)?);
     let shape = Shape::matrix(x.dim(0), h.dim(1));
     (0..4).try_for_each(|i| ctx.set(i, shape.clone()))
+}
+
+fn step_grad_shape(ctx: &mut InferCtx) -> Result<()> {
+    let (x, cs) = (ctx.input(0).with_rank(2)?, ctx.input(1).with_rank(2)?);
+    ctx.set(0, Shape::matrix(x.dim(0), cs.dim(1)))?;
+    ctx.set(1, Shape::matrix(x.dim(0), cs.dim(1).map(|n| 4 * n)))?;
+    (2..5).try_for_each(|i| ctx.set(i, ctx.input(i + 2)))
+}
+
+fn gru_grad_shape(ctx: &mut InferCtx) -> Result<()> {
+    let (x, h) = (ctx.input(0).with_rank(2)?, ctx.input(1).with_rank(2)?);
+    let states = Shape::matrix(x.dim(0), h.dim(1));
+    ctx.set(0, x.clone())?;
+    ctx.set(1, states.clone())?;
+    ctx.set(2, states)?;
+    ctx.set(3, Shape::matrix(x.dim(0), h.dim(1).map(|n| 2 * n)))
 }
 
 /// An input as floats, and its dimensions, which must be these; `None` for any size.
@@ -397,4 +455,84 @@ fn gru_step(ctx: &mut KernelCtx) -> Result<()> {
         set(ctx, index, &[rows, n], values)?;
     }
     Ok(())
+}
+
+fn lstm_step_gradient(ctx: &mut KernelCtx) -> Result<()> {
+    let (lstm, dims) = Lstm::read(ctx, 0)?;
+    let (rows, n) = (dims[0], lstm.units);
+    let state = [Some(rows), Some(n)];
+    let cs_prev = floats(ctx, 1, "cs_prev", &state)?;
+    let mut kept = Vec::with_capacity(8);
+    for (at, name) in ["i", "cs", "f", "o", "ci", "co", "cs_grad", "h_grad"].iter().enumerate() {
+        kept.push(floats(ctx, 8 + at, name, &state)?);
+    }
+    let [i, cs, f, o, ci, co, cs_grad, h_grad] = &kept[..] else { bail!(Internal, "eight states are read") };
+    let mut cs_prev_grad = vec![0.0; rows * n];
+    let mut gates = vec![0.0; rows * 4 * n];
+    let mut peep_grads = [vec![0.0; n], vec![0.0; n], vec![0.0; n]];
+    for at in 0..rows * n {
+        let (row, unit) = (at / n, at % n);
+        let d_o = o[at] * (1.0 - o[at]) * h_grad[at] * co[at];
+        let mut dcs = (1.0 - co[at] * co[at]) * h_grad[at] * o[at] + cs_grad[at];
+        if let Some([_, _, wco]) = &lstm.peepholes {
+            dcs += d_o * wco[unit];
+        }
+        let dci = (1.0 - ci[at] * ci[at]) * dcs * i[at];
+        let df = f[at] * (1.0 - f[at]) * dcs * cs_prev[at];
+        let di = i[at] * (1.0 - i[at]) * dcs * ci[at];
+        cs_prev_grad[at] = dcs * f[at];
+        if let Some([wci, wcf, _]) = &lstm.peepholes {
+            cs_prev_grad[at] += di * wci[unit] + df * wcf[unit];
+            peep_grads[0][unit] += di * cs_prev[at];
+            peep_grads[1][unit] += df * cs_prev[at];
+            peep_grads[2][unit] += d_o * cs[at];
+        }
+        for (gate, value) in [di, dci, df, d_o].into_iter().enumerate() {
+            gates[row * 4 * n + lstm.gates[gate] * n + unit] = value;
+        }
+    }
+    set(ctx, 0, &[rows, n], cs_prev_grad)?;
+    set(ctx, 1, &[rows, 4 * n], gates)?;
+    for (index, values) in peep_grads.into_iter().enumerate() {
+        let dims = Dims::from_slice(ctx.input(4 + index)?.dims());
+        let values = if lstm.peepholes.is_some() { values } else { vec![0.0; dims.iter().product()] };
+        set(ctx, 2 + index, &dims, values)?;
+    }
+    Ok(())
+}
+
+fn gru_gradient(ctx: &mut KernelCtx) -> Result<()> {
+    let (&[rows, inputs], &[_, n]) = (ctx.input(0)?.dims(), ctx.input(1)?.dims()) else {
+        bail!(InvalidArgument, "x and h_prev must be matrices, got {:?} and {:?}", ctx.input(0)?.dims(), ctx.input(1)?.dims())
+    };
+    let state = [Some(rows), Some(n)];
+    let h_prev = floats(ctx, 1, "h_prev", &state)?;
+    let w_ru = floats(ctx, 2, "w_ru", &[Some(inputs + n), Some(2 * n)])?;
+    let w_c = floats(ctx, 3, "w_c", &[Some(inputs + n), Some(n)])?;
+    let (r, u) = (floats(ctx, 6, "r", &state)?, floats(ctx, 7, "u", &state)?);
+    let (c, d_h) = (floats(ctx, 8, "c", &state)?, floats(ctx, 9, "d_h", &state)?);
+    let back = |d: &[f32], w: &[f32], columns: usize| {
+        let mut out = vec![0.0; rows * (inputs + n)];
+        let (d, w) = (Matrix::new(d, rows, columns), Matrix::new(w, inputs + n, columns).transposed());
+        gemm(d, w, MatrixMut::new(&mut out, rows, inputs + n), false);
+        out
+    };
+    let d_c: Vec<f32> = (0..rows * n).map(|at| d_h[at] * (1.0 - u[at]) * (1.0 - c[at] * c[at])).collect();
+    let by_c = back(&d_c, &w_c, n);
+    let d_hr = |at: usize| by_c[at / n * (inputs + n) + inputs + at % n];
+    let mut d_ru = vec![0.0; rows * 2 * n];
+    for at in 0..rows * n {
+        let row = at / n * 2 * n + at % n;
+        d_ru[row] = d_hr(at) * h_prev[at] * r[at] * (1.0 - r[at]);
+        d_ru[row + n] = d_h[at] * (h_prev[at] - c[at]) * u[at] * (1.0 - u[at]);
+    }
+    let by_ru = back(&d_ru, &w_ru, 2 * n);
+    let d_x = (0..rows * inputs).map(|at| at / inputs * (inputs + n) + at % inputs).map(|at| by_ru[at] + by_c[at]).collect();
+    let d_h_prev = (0..rows * n)
+        .map(|at| by_ru[at / n * (inputs + n) + inputs + at % n] + d_hr(at) * r[at] + d_h[at] * u[at])
+        .collect();
+    set(ctx, 0, &[rows, inputs], d_x)?;
+    set(ctx, 1, &[rows, n], d_h_prev)?;
+    set(ctx, 2, &[rows, n], d_c)?;
+    set(ctx, 3, &[rows, 2 * n], d_ru)
 }

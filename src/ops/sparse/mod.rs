@@ -2,13 +2,16 @@
 
 mod arithmetic;
 mod arrange;
+mod count;
 mod dense;
 mod grad;
 mod matmul;
 mod ragged;
+mod ragged_variant;
 mod reduce;
 mod serialize;
 mod slice;
+mod tensors_map;
 
 pub(crate) use serialize::{tensor_bytes, tensor_of_bytes};
 
@@ -20,7 +23,19 @@ use std::cmp::Ordering;
 
 /// The family's lists of records.
 pub(super) static FAMILIES: &[&[Op]] =
-    &[arithmetic::OPS, arrange::OPS, dense::OPS, matmul::OPS, ragged::OPS, reduce::OPS, serialize::OPS, slice::OPS];
+    &[
+        arithmetic::OPS,
+        arrange::OPS,
+        count::OPS,
+        dense::OPS,
+        matmul::OPS,
+        ragged::OPS,
+        ragged_variant::OPS,
+        reduce::OPS,
+        serialize::OPS,
+        slice::OPS,
+        tensors_map::OPS,
+    ];
 
 /// A sparse tensor of a graph (`tf.SparseTensor`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
