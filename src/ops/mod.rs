@@ -55,6 +55,7 @@ static FAMILIES: &[&[Op]] = &[
     data_flow::SESSION_TENSORS,
     data_flow::STACKS,
     data_flow::STAGING_AREAS,
+    data_flow::STUB_RESOURCES,
     data_flow::TENSOR_ARRAYS,
     io::OPS,
     math::argmax::OPS,

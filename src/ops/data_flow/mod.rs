@@ -8,6 +8,7 @@ mod queue;
 mod session_tensor;
 mod stack;
 mod staging;
+mod stub_resource;
 mod tensor_array;
 
 pub use queue::{Queue, QueueOptions};
@@ -25,6 +26,7 @@ pub(super) static QUEUES: &[Op] = queue::OPS;
 pub(super) static SESSION_TENSORS: &[Op] = session_tensor::OPS;
 pub(super) static STACKS: &[Op] = stack::OPS;
 pub(super) static STAGING_AREAS: &[Op] = staging::OPS;
+pub(super) static STUB_RESOURCES: &[Op] = stub_resource::OPS;
 pub(super) static TENSOR_ARRAYS: &[Op] = tensor_array::OPS;
 
 /// The record of an op with state.

@@ -150,8 +150,7 @@ impl Bins<'_> {
     /// # Errors
     /// `InvalidArgument` for negative values, or weights that are neither empty nor one for each value.
     fn fill(&self, dims: &[usize], row_of: impl Fn(usize) -> Result<usize>) -> Result<Tensor> {
-        let count = self.values.len();
-        if !self.weights.is_empty() && self.weights.len() != count {
+        if !self.weights.is_empty() && self.weights.dims() != self.values.dims() {
             bail!(
                 InvalidArgument,
                 "`weights` must be the same shape as `arr` or a length-0 `Tensor`, in which case it acts as all weights \
@@ -216,7 +215,14 @@ fn sparse_bincount(ctx: &mut KernelCtx) -> Result<()> {
             values.len()
         );
     }
+    if values.rank() != 1 {
+        bail!(InvalidArgument, "Sparse values must be rank 1 but is rank {}", values.rank());
+    }
     let (is_vector, rank) = (dense.len() == 1, dense.len());
+    let within = |index: &[i64]| index.iter().zip(&dense).all(|(&i, &size)| i >= 0 && (i as usize) < size);
+    if let Some((at, index)) = indices.as_slice::<i64>()?.chunks_exact(rank).enumerate().find(|(_, index)| !within(index)) {
+        bail!(InvalidArgument, "Sparse index tuple indices[{at}, :] = {index:?} is out of bounds for dense shape {dense:?}");
+    }
     let rows = if is_vector { 1 } else { dense[0] };
     let bins = Bins { rows, size, binary: ctx.node().boolean("binary_output")?, values, weights: ctx.input(4)? };
     if is_vector {
