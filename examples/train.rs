@@ -8,13 +8,16 @@
 //! ```
 //!
 //! With `--resume` nothing is built: the graph comes out of `model.meta`, and the op `training` is run by its name.
+//! With `--logdir DIR` the graph gets summaries, which TensorBoard shows: the loss, the distributions of the variables, and
+//! the graph itself.
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use metagraph::nn::{LSTMCell, LSTMStateTuple, RnnOptions};
 use metagraph::random::{PhiloxRandom, SimplePhilox};
+use metagraph::summary::{self, FileWriter};
 use metagraph::train::{AdamOptimizer, Optimizer, Saver};
-use metagraph::{Callable, DType, Graph, Session, Tensor, bundle, numpy, train};
+use metagraph::{Callable, DType, Graph, Output, Session, Tensor, bundle, numpy, train};
 use plotters::prelude::*;
 use std::fs;
 use std::io::Write;
@@ -58,6 +61,9 @@ struct Arguments {
     /// Go on with the model in the folder
     #[arg(long)]
     resume: bool,
+    /// Write the loss, the variables' distributions and the graph for TensorBoard into this folder
+    #[arg(long, value_name = "DIR")]
+    logdir: Option<PathBuf>,
 }
 
 fn learning_rate(text: &str) -> std::result::Result<f32, String> {
@@ -145,6 +151,21 @@ fn build(graph: &Graph, vocabulary: usize, hidden: usize, learning_rate: f32) ->
     AdamOptimizer::new(learning_rate).minimize(&graph.named("training"), loss)?;
     graph.global_variables_initializer()?;
     Ok(Saver::new(graph)?)
+}
+
+/// The steps from one summary to the next.
+const SUMMARY_EVERY: usize = 10;
+
+/// The merged summaries: those that the graph has, or new ones of the loss and of every trainable variable.
+fn summaries(graph: &Graph, loss: Output) -> Result<Output> {
+    if let Some(merged) = graph.get_operations().into_iter().find(|&op| graph.op_type(op) == "MergeSummary") {
+        return Ok(merged.output(0));
+    }
+    summary::scalar(graph, "summaries/loss", loss)?;
+    for variable in graph.trainable_variables() {
+        summary::histogram(graph, &format!("summaries/{}", variable.op_name()), variable.value()?)?;
+    }
+    summary::merge_all(graph)?.ok_or_else(|| "the graph has no summaries".into())
 }
 
 /// The characters of the model in the folder, if they are stored there.
@@ -314,7 +335,19 @@ fn run(arguments: &Arguments) -> Result<()> {
     if rate.is_some() {
         feeds.push(tensor("training/learning_rate:0")?);
     }
-    let step = session.callable(&feeds, &[loss, c, h], &[graph.get_operation_by_name("training")?])?;
+    let observer = match &arguments.logdir {
+        Some(logdir) => {
+            let merged = summaries(&graph, loss)?;
+            Some((FileWriter::with_graph(logdir, &graph)?, merged))
+        }
+        None => None,
+    };
+    let training = [graph.get_operation_by_name("training")?];
+    let step = session.callable(&feeds, &[loss, c, h], &training)?;
+    let observed = match &observer {
+        Some((_, merged)) => Some(session.callable(&feeds, &[loss, c, h, *merged], &training)?),
+        None => None,
+    };
     let speak = session.callable(&[x, init_state], &[probabilities, c, h], &[])?;
     let mut out = std::io::stdout();
     let parameters: usize = graph.trainable_variables().iter().filter_map(|v| v.shape().num_elements()).sum();
@@ -340,7 +373,13 @@ fn run(arguments: &Arguments) -> Result<()> {
         let (read, next) = (text.one_hot(&text.columns[at..at + seq])?, text.one_hot(&text.columns[at + 1..at + 1 + seq])?);
         let mut values = vec![&read, &next, &state];
         values.extend(&rate);
-        let results = step.run(&values)?;
+        let results = match &observed {
+            Some(observed) if losses.len() % SUMMARY_EVERY == 0 => observed.run(&values)?,
+            _ => step.run(&values)?,
+        };
+        if let (Some((writer, _)), Some(message)) = (&observer, results.get(3)) {
+            writer.add_summary(message, Some(losses.len() as i64))?;
+        }
         let loss: f32 = results[0].item()?;
         if !loss.is_finite() {
             return Err(format!("the loss of step {} is {loss}; a lower --learning-rate may help", losses.len()).into());
@@ -361,6 +400,9 @@ fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     bar.finish_and_clear();
+    if let Some((writer, _)) = observer {
+        writer.close()?;
+    }
     save(dir, &session, &saver, &text, &losses, &state)?;
     let sample = sample(&speak, &text, hidden, text.columns[0], arguments.length, &mut random)?;
     if let Some(loss) = losses.last() {

@@ -15,6 +15,8 @@ use zip::write::SimpleFileOptions;
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// A header longer than this is refused.
 const LONGEST_HEADER: usize = 1 << 20;
+/// An array of strings without a width may have so many.
+const MOST_EMPTY: usize = 1 << 20;
 
 /// Writes a tensor as `.npy`.
 ///
@@ -133,7 +135,7 @@ fn decode(descr: &str, dims: &[usize], input: &mut impl Read) -> Result<Tensor> 
     let unknown = || Error::unimplemented(format!("a NumPy array of type {descr:?} has no dtype here"));
     let big = descr.starts_with('>');
     let kind = descr.trim_start_matches(['<', '>', '|', '=']);
-    let (letter, size) = kind.split_at(1.min(kind.len()));
+    let (letter, size) = kind.split_at_checked(1).ok_or_else(unknown)?;
     let size: usize = size.parse().map_err(|_| unknown())?;
     let count = crate::tensor::element_count(dims)?;
     if letter == "S" || letter == "U" {
@@ -179,6 +181,10 @@ fn read_exactly(input: &mut impl Read, bytes: usize) -> Result<Vec<u8>> {
 fn decode_strings(wide: bool, size: usize, big: bool, dims: &[usize], count: usize, input: &mut impl Read) -> Result<Tensor> {
     let width = if wide { size.saturating_mul(4) } else { size };
     if width == 0 {
+        // No bytes of the file stand behind the count.
+        if count > MOST_EMPTY {
+            bail!(ResourceExhausted, "an array of {count} strings without a width");
+        }
         return Tensor::from_strings(dims, vec![Bytes::new(); count]);
     }
     let Some(bytes) = count.checked_mul(width) else { bail!(ResourceExhausted, "an array of shape {dims:?}") };
@@ -294,13 +300,42 @@ mod tests {
         }
     }
 
-    #[test]
-    fn fortran_order_and_big_endian_are_read() {
+    /// An `.npy` file without data.
+    fn header(text: &str) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend([1, 0]);
-        let header = "{'descr': '>i4', 'fortran_order': True, 'shape': (2, 3), }\n";
-        bytes.extend((header.len() as u16).to_le_bytes());
-        bytes.extend(header.as_bytes());
+        bytes.extend((text.len() as u16).to_le_bytes());
+        bytes.extend(text.as_bytes());
+        bytes
+    }
+
+    #[test]
+    fn what_a_header_promises_is_not_allocated() {
+        for (descr, shape) in [
+            ("|S0", "(1000000000000,)"),
+            ("<U0", "(1000000000000,)"),
+            ("|S4000000000", "(4000000000,)"),
+            ("<f4", "(4000000000, 4000000000, 4000000000)"),
+            ("<f8", "(1000000000000,)"),
+            ("<f4", "(-1,)"),
+            ("<f4", "(1.5,)"),
+            ("<f4", "1"),
+            ("|V0", "()"),
+            ("|O", "()"),
+            ("", "()"),
+            ("é4", "()"),
+        ] {
+            for fortran in ["True", "False"] {
+                let text = format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}\n");
+                assert!(read_npy(&header(&text)[..]).is_err(), "{text}");
+            }
+        }
+        assert_eq!(read_npy(&header("{'descr': '|S0', 'fortran_order': False, 'shape': (2,), }\n")[..]).unwrap().to_string(), "str[\"\" \"\"]");
+    }
+
+    #[test]
+    fn fortran_order_and_big_endian_are_read() {
+        let mut bytes = header("{'descr': '>i4', 'fortran_order': True, 'shape': (2, 3), }\n");
         for value in [1i32, 4, 2, 5, 3, 6] {
             bytes.extend(value.to_be_bytes());
         }

@@ -2,9 +2,10 @@
 
 use super::checkpoint::{Sink, Values};
 use super::source::Source;
-use super::{Done, Outcome, print, style};
+use super::{Done, Outcome, print, print_json, style};
 use crate::error::bail;
 use crate::safetensors::order;
+use serde_json::json;
 
 const EXAMPLES: &str = "Examples:
   metagraph convert model.ckpt weights.npz             for NumPy: numpy.load('weights.npz')['rnn/kernel']
@@ -23,6 +24,9 @@ pub(super) struct Args {
     /// The file to write: OUT.npz, OUT.safetensors, or the prefix of a checkpoint
     #[arg(value_name = "OUT")]
     output: String,
+    /// Print what was written as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
@@ -46,6 +50,10 @@ pub(super) fn run(args: &Args) -> Outcome {
     }
     sink.finish()?;
     bar.finish_and_clear();
+    if args.json {
+        print_json(&json!({ "out": args.output, "tensors": variables.len(), "bytes": bytes }))?;
+        return Ok(Done::Ok);
+    }
     print(&format!("{}: {}, {}\n", args.output, style::count(variables.len(), "tensor"), style::bytes(bytes)))?;
     Ok(Done::Ok)
 }

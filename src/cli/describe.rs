@@ -1,6 +1,7 @@
 //! What a graph is for: its inputs, outputs, recurrent state, variables and training operations, found from its nodes.
 
 use super::model::{VariableNode, variables};
+use super::saving::checkpoint_keys;
 use super::view::View;
 use crate::bundle::{CheckpointReader, TensorSlice};
 use crate::error::Result;
@@ -194,13 +195,6 @@ fn is_summary(op: &str) -> bool {
     op.ends_with("Summary") || op.ends_with("SummaryV2") || op == "MergeSummary"
 }
 
-fn is_saving(op: &str) -> bool {
-    matches!(
-        op,
-        "SaveV2" | "Save" | "SaveSlices" | "RestoreV2" | "Restore" | "RestoreSlice" | "ShardedFilename" | "MergeV2Checkpoints"
-    )
-}
-
 /// The nodes that serve saving, initializing, gradients and summaries, not the model itself.
 pub(super) fn service_nodes(view: &View) -> Vec<bool> {
     let mut service: Vec<bool> = view
@@ -213,7 +207,7 @@ pub(super) fn service_nodes(view: &View) -> Vec<bool> {
             });
             gradient
                 || is_update(&n.op)
-                || is_saving(&n.op)
+                || n.saving
                 || is_summary(&n.op)
                 || n.op.starts_with("Assign")
                 || n.op.starts_with("Scatter")
@@ -222,7 +216,7 @@ pub(super) fn service_nodes(view: &View) -> Vec<bool> {
     // What only feeds the saver (its file name), and what only follows it.
     for index in (0..view.nodes.len()).rev() {
         let node = &view.nodes[index];
-        if !service[index] && !node.consumers.is_empty() && node.consumers.iter().all(|c| is_saving(&view.nodes[c.0].op)) {
+        if !service[index] && !node.consumers.is_empty() && node.consumers.iter().all(|c| view.nodes[c.0].saving) {
             service[index] = true;
         }
     }
@@ -236,7 +230,7 @@ pub(super) fn service_nodes(view: &View) -> Vec<bool> {
     let saver_scopes: HashSet<String> = view
         .nodes
         .iter()
-        .filter(|n| is_saving(&n.op))
+        .filter(|n| n.saving)
         .filter_map(|n| n.name.split_once('/').map(|(scope, _)| format!("{scope}/")))
         .collect();
     for (index, node) in view.nodes.iter().enumerate() {
@@ -246,40 +240,6 @@ pub(super) fn service_nodes(view: &View) -> Vec<bool> {
         }
     }
     service
-}
-
-/// The keys by which checkpoints know variables: what assignments from restored values say, or else the names.
-fn checkpoint_keys(graph: &Graph, view: &View) -> HashMap<usize, (String, String)> {
-    let mut keys = HashMap::new();
-    for node in &view.nodes {
-        if node.op != "Assign".into() && node.op != "AssignVariableOp".into() {
-            continue;
-        }
-        let (Some(&(variable, _)), Some(&(mut source, mut output))) = (node.inputs.first(), node.inputs.get(1)) else { continue };
-        for _ in 0..4 {
-            let from = &view.nodes[source];
-            if matches!(&*from.op, "Identity" | "Reshape") && !from.inputs.is_empty() {
-                (source, output) = from.inputs[0];
-            }
-        }
-        let restore = &view.nodes[source];
-        if !restore.op.starts_with("Restore") {
-            continue;
-        }
-        let strings = |input: usize| -> Option<String> {
-            let &(names, _) = restore.inputs.get(input)?;
-            let inner = graph.read();
-            let value =
-                inner.nodes.get_index(names).and_then(|(_, n)| inner.attr(n, "value")).and_then(|v| attr::tensor(v).ok())?;
-            value.strings().ok()?.get(output as usize).map(|s| String::from_utf8_lossy(s).into_owned())
-        };
-        if let Some(key) = strings(1) {
-            let spec = strings(2).unwrap_or_default();
-            let slice = spec.rsplit(' ').next().unwrap_or_default().to_string();
-            keys.entry(variable).or_insert((key, slice));
-        }
-    }
-    keys
 }
 
 /// The variables of a graph.

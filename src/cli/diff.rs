@@ -5,7 +5,7 @@ use super::source::Source;
 use super::style::{self, CYAN, GREEN, RED, YELLOW, count, head, paint_out, table};
 use super::{Done, Outcome, print, print_json, stats};
 use crate::error::{Result, bail};
-use crate::proto::{AttrValue, MetaGraphDef, NodeDef, text};
+use crate::proto::{AttrValue, FunctionDef, MetaGraphDef, NodeDef, text};
 use crate::tensor::Tensor;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -151,8 +151,15 @@ fn around(a: &MetaGraphDef, b: &MetaGraphDef) -> Vec<Changes> {
         let same = both.len() - changed.len();
         Changes { kind, only_a, only_b, changed, same }
     }
-    let all =
-        [compare("collection", &a.collection_def, &b.collection_def), compare("signature", &a.signature_def, &b.signature_def)];
+    let functions = |m: &MetaGraphDef| -> BTreeMap<String, FunctionDef> {
+        let library = m.graph_def.iter().flat_map(|g| &g.library).flat_map(|l| &l.function);
+        library.filter_map(|f| Some((f.signature.as_ref()?.name.clone(), f.clone()))).collect()
+    };
+    let all = [
+        compare("function", &functions(a), &functions(b)),
+        compare("collection", &a.collection_def, &b.collection_def),
+        compare("signature", &a.signature_def, &b.signature_def),
+    ];
     all.into_iter().filter(|c| c.any() || c.same > 0).collect()
 }
 

@@ -2,12 +2,13 @@
 
 use super::model::{Model, SourceArgs, VariableNode, variables};
 use super::view::View;
-use super::{Done, Outcome, print, style};
+use super::{Done, Outcome, print, print_json, style};
 use crate::error::{Error, Result, bail};
 use crate::graph::attr::IntoAttr;
 use crate::proto::{AttrValue, DataType, GraphDef, NodeDef, attr_value, text};
 use crate::tensor::Tensor;
 use prost::Message;
+use serde_json::json;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,9 @@ pub(super) struct Args {
     /// The file to write; in text form if its name ends in .pbtxt
     #[arg(long, value_name = "FROZEN.pb")]
     out: PathBuf,
+    /// Print what was written as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
@@ -41,6 +45,13 @@ pub(super) fn run(args: &Args) -> Outcome {
         false => frozen.graph.encode_to_vec(),
     };
     write(&args.out, &bytes)?;
+    if args.json {
+        print_json(&json!({
+            "out": args.out, "nodes": frozen.graph.node.len(), "variables": frozen.variables, "bytes": bytes.len(),
+            "notes": frozen.notes,
+        }))?;
+        return Ok(Done::Ok);
+    }
     let mut out = format!(
         "{}: {}, {} turned into constants, {}\n",
         args.out.display(),

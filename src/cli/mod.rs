@@ -13,6 +13,7 @@ mod inspect;
 mod literal;
 mod model;
 mod run;
+mod saving;
 mod source;
 mod stats;
 mod style;

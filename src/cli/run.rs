@@ -3,13 +3,14 @@
 use super::model::{Model, SourceArgs, explain};
 use super::{Done, Failure, Outcome, literal, print, print_json, stats, style};
 use crate::error::{Error, Result, bail};
+use crate::exec::{RunMetadata, RunOptions};
 use crate::graph::{Graph, Operation, Output};
 use crate::numpy;
 use crate::proto::{SignatureDef, tensor_info};
 use crate::tensor::Tensor;
 use serde_json::json;
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const EXAMPLES: &str = "Examples:
   metagraph run --meta model.meta --checkpoint model --feed 'x=[[1,2,3]]' --fetch probabilities:0
@@ -17,6 +18,7 @@ const EXAMPLES: &str = "Examples:
   metagraph run --saved-model export/1 --signature predict --feed text='hello'
   metagraph run --meta model.meta --target init --save start
   metagraph run --meta start.meta --checkpoint start --feeds batch.npz --target Adam --fetch loss:0 --repeat 100 --save next
+  metagraph run --graph frozen.pb --feeds in.npz --fetch y --repeat 10 --trace step.json    where does the time go?
 
 A literal is a number, a list as in JSON, a string, or a tensor with its type: f32[1 2], i64 3. The feeds of --feed
 go before those of --feeds. A name without :0 means the operation's first output.";
@@ -48,6 +50,9 @@ pub(super) struct Args {
     /// Write a checkpoint and a .meta afterwards
     #[arg(long, value_name = "PREFIX")]
     save: Option<String>,
+    /// Measure the nodes of the last run, for Chrome's trace viewer or Perfetto
+    #[arg(long, value_name = "T.json")]
+    trace: Option<PathBuf>,
     /// Print what was fetched as JSON
     #[arg(long)]
     json: bool,
@@ -81,10 +86,12 @@ pub(super) fn run(args: &Args) -> Outcome {
     let bar = style::bar(args.repeat, "running");
     let start = Instant::now();
     let mut values = Vec::new();
+    let mut metadata = RunMetadata::default();
     if !outputs.is_empty() || !step.targets.is_empty() {
-        for _ in 0..args.repeat {
-            let result = model.session.run_with_targets(&outputs, &step.targets, &feeds);
-            values = result.map_err(|e| explain(e, model.restored))?;
+        for run in 1..=args.repeat {
+            let options = if args.trace.is_some() && run == args.repeat { RunOptions::traced() } else { RunOptions::default() };
+            let result = model.session.run_with_options(&outputs, &step.targets, &feeds, &options);
+            (values, metadata) = result.map_err(|e| explain(e, model.restored))?;
             bar.inc(1);
         }
     }
@@ -93,19 +100,24 @@ pub(super) fn run(args: &Args) -> Outcome {
     if let Some(prefix) = &args.save {
         model.save(prefix)?;
     }
+    if let Some(path) = &args.trace {
+        let mut trace = Vec::new();
+        metadata.write_chrome_trace(&mut trace)?;
+        super::freeze::write(path, &trace)?;
+    }
     let named = || step.fetches.iter().map(|f| f.0.as_str()).zip(&values);
     if let Some(out) = &args.out {
         numpy::write_npz(out, named())?;
     }
     if args.json {
-        print_json(&report_json(named(), args, seconds)?)?;
+        print_json(&report_json(named(), args, seconds, &metadata)?)?;
     } else if args.out.is_none() {
-        print(&report(named(), args, seconds))?;
+        print(&report(named(), args, seconds, &metadata))?;
     }
     Ok(Done::Ok)
 }
 
-fn report<'a>(values: impl Iterator<Item = (&'a str, &'a Tensor)>, args: &Args, seconds: f64) -> String {
+fn report<'a>(values: impl Iterator<Item = (&'a str, &'a Tensor)>, args: &Args, seconds: f64, metadata: &RunMetadata) -> String {
     let mut out = String::new();
     for (name, value) in values {
         out += &format!("{}  {}\n", style::head(name), style::paint_out(&stats::kind(value), style::CYAN));
@@ -122,7 +134,22 @@ fn report<'a>(values: impl Iterator<Item = (&'a str, &'a Tensor)>, args: &Args, 
     if let Some(prefix) = &args.save {
         out += &format!("saved {prefix}.index and {prefix}.meta\n");
     }
+    if let Some(path) = &args.trace {
+        out += &trace_report(path, metadata);
+    }
     out
+}
+
+/// Which ops took the time of the measured run.
+fn trace_report(path: &Path, metadata: &RunMetadata) -> String {
+    let total = metadata.time.as_secs_f64();
+    let by_op = metadata.by_op();
+    let row = |&(op, count, spent): &(&str, u64, Duration)| {
+        let part = format!("{:.1}%", 100.0 * spent.as_secs_f64() / total.max(1e-9));
+        vec![op.to_string(), time(spent.as_secs_f64()), part, style::count(count as usize, "run")]
+    };
+    let rows: Vec<Vec<String>> = by_op.iter().take(10).map(row).collect();
+    format!("\n{} {} in the last run, by op\n{}trace in {}\n", style::head("Time"), time(total), style::table(&rows), path.display())
 }
 
 fn time(seconds: f64) -> String {
@@ -133,7 +160,12 @@ fn time(seconds: f64) -> String {
     }
 }
 
-fn report_json<'a>(values: impl Iterator<Item = (&'a str, &'a Tensor)>, args: &Args, seconds: f64) -> Result<serde_json::Value> {
+fn report_json<'a>(
+    values: impl Iterator<Item = (&'a str, &'a Tensor)>,
+    args: &Args,
+    seconds: f64,
+    metadata: &RunMetadata,
+) -> Result<serde_json::Value> {
     let mut fetches = serde_json::Map::new();
     for (name, value) in values {
         let mut entry = json!({ "dtype": value.dtype().name(), "shape": value.dims() });
@@ -146,7 +178,15 @@ fn report_json<'a>(values: impl Iterator<Item = (&'a str, &'a Tensor)>, args: &A
         }
         fetches.insert(name.to_string(), entry);
     }
-    Ok(json!({ "fetches": fetches, "runs": args.repeat, "seconds": seconds, "saved": args.save }))
+    let mut report = json!({ "fetches": fetches, "runs": args.repeat, "seconds": seconds, "saved": args.save });
+    if let Some(path) = &args.trace {
+        let op = |(op, count, time): (&str, u64, Duration)| json!({ "op": op, "runs": count, "seconds": time.as_secs_f64() });
+        report["trace"] = json!({
+            "file": path, "seconds": metadata.time.as_secs_f64(),
+            "ops": metadata.by_op().into_iter().map(op).collect::<Vec<_>>(),
+        });
+    }
+    Ok(report)
 }
 
 /// The signature that the flags ask for, or that a run without fetches means.

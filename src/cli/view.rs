@@ -1,5 +1,6 @@
 //! A graph by positions, with its edges in both directions: what the analyses of the commands walk.
 
+use super::saving;
 use crate::graph::Graph;
 use crate::graph::op::Kernel;
 use std::collections::HashMap;
@@ -19,6 +20,8 @@ pub(super) struct Node {
     pub unsupported: Option<&'static str>,
     /// True for variables, random ops and whatever else has state.
     pub stateful: bool,
+    /// True for what writes or reads checkpoints, and for calls of functions that do.
+    pub saving: bool,
     pub frame_name: Option<String>,
 }
 
@@ -52,6 +55,7 @@ impl View {
                 consumers: Vec::new(),
                 outputs: node.types.len(),
                 unsupported,
+                saving: saving::is_saving(&node.op_type) || saving::called(&inner, node).is_some_and(saving::saves),
                 stateful: node.record.is_none_or(|r| r.is_stateful()),
                 frame_name: if node.op_type.ends_with("Enter") { frame_name() } else { None },
             });

@@ -179,11 +179,20 @@ function arrange(cells, above, below, rows) {
     number();
     let total = 0;
     for (const row of rows) {
-      const ends = [];
+      // A Fenwick tree over the lower row counts the lines that end further right.
+      let width = 0, lines = 0;
+      for (const c of row) for (const b of below[c]) width = Math.max(width, position[b[0]] + 1);
+      const tree = new Int32Array(width + 1);
       for (const c of row) {
-        const own = below[c].map(b => position[b[0]]).sort((x, y) => x - y);
-        for (const e of own) for (const x of ends) if (x > e) total++;
-        ends.push(...own);
+        for (const b of below[c]) {
+          let left = 0;
+          for (let at = position[b[0]] + 1; at > 0; at &= at - 1) left += tree[at];
+          total += lines - left;
+        }
+        for (const b of below[c]) {
+          for (let at = position[b[0]] + 1; at <= width; at += at & -at) tree[at]++;
+          lines++;
+        }
       }
     }
     return total;
@@ -191,15 +200,16 @@ function arrange(cells, above, below, rows) {
   let best = rows.map(r => r.slice()), fewest = crossings();
   for (let sweep = 0; sweep < SWEEPS; sweep++) {
     const down = sweep % 2 === 0;
+    number();
     for (let step = 1; step < rows.length; step++) {
       const r = down ? step : rows.length - 1 - step;
-      number();
       const mean = new Map(rows[r].map(c => {
         const near = down ? above[c] : below[c];
         const w = near.reduce((s, q) => s + q[1], 0);
         return [c, w ? near.reduce((s, q) => s + position[q[0]] * q[1], 0) / w : position[c]];
       }));
       rows[r].sort((x, y) => mean.get(x) - mean.get(y));
+      rows[r].forEach((c, i) => { position[c] = i; });
     }
     const now = crossings();
     if (now < fewest) { fewest = now; best = rows.map(r => r.slice()); }

@@ -391,19 +391,19 @@ impl Layers {
         for sweep in 0..SWEEPS {
             let down = sweep % 2 == 0;
             let count = self.rows.len();
+            let mut position = self.positions();
             for step in 1..count {
                 let row = if down { step } else { count - 1 - step };
-                let position: HashMap<usize, usize> =
-                    self.rows.iter().flat_map(|r| r.iter().enumerate().map(|(i, c)| (*c, i))).collect();
                 let mean = |cell: usize| {
                     let near = if down { &self.above[cell] } else { &self.below[cell] };
                     let weight: f64 = near.iter().map(|n| n.1).sum();
-                    let sum: f64 = near.iter().map(|n| position[&n.0] as f64 * n.1).sum();
-                    if weight > 0.0 { sum / weight } else { position[&cell] as f64 }
+                    let sum: f64 = near.iter().map(|n| position[n.0] as f64 * n.1).sum();
+                    if weight > 0.0 { sum / weight } else { position[cell] as f64 }
                 };
                 let mut sorted: Vec<(f64, usize)> = self.rows[row].iter().map(|&c| (mean(c), c)).collect();
                 sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
                 self.rows[row] = sorted.into_iter().map(|s| s.1).collect();
+                self.rows[row].iter().enumerate().for_each(|(at, &cell)| position[cell] = at);
             }
             let crossings = self.crossings();
             if crossings < fewest {
@@ -413,21 +413,38 @@ impl Layers {
         self.rows = best;
     }
 
+    /// The place of each cell within its row.
+    fn positions(&self) -> Vec<usize> {
+        let mut positions = vec![0; self.cells.len()];
+        self.rows.iter().flat_map(|r| r.iter().enumerate()).for_each(|(at, &cell)| positions[cell] = at);
+        positions
+    }
+
+    /// The pairs of lines between neighbouring rows that cross, counted with a Fenwick tree over the lower row.
     fn crossings(&self) -> usize {
+        let positions = self.positions();
         let mut total = 0;
         for row in &self.rows {
-            let position: HashMap<usize, usize> = row
-                .iter()
-                .flat_map(|c| self.below[*c].iter().map(|b| b.0))
-                .flat_map(|b| self.rows[self.cells[b].layer].iter().enumerate().map(|(i, c)| (*c, i)))
-                .take(20_000)
-                .collect();
-            let mut ends: Vec<usize> = Vec::new();
+            let width = row.iter().flat_map(|&c| &self.below[c]).map(|b| positions[b.0] + 1).max().unwrap_or(0);
+            let (mut tree, mut lines) = (vec![0usize; width + 1], 0);
             for &cell in row {
-                let mut own: Vec<usize> = self.below[cell].iter().filter_map(|b| position.get(&b.0).copied()).collect();
-                own.sort_unstable();
-                total += own.iter().map(|e| ends.iter().filter(|x| *x > e).count()).sum::<usize>();
-                ends.extend(own);
+                let ends = || self.below[cell].iter().map(|b| positions[b.0] + 1);
+                for end in ends() {
+                    let (mut at, mut not_beyond) = (end, 0);
+                    while at > 0 {
+                        not_beyond += tree[at];
+                        at &= at - 1;
+                    }
+                    total += lines - not_beyond;
+                }
+                for end in ends() {
+                    let mut at = end;
+                    while at <= width {
+                        tree[at] += 1;
+                        at += at & at.wrapping_neg();
+                    }
+                    lines += 1;
+                }
             }
         }
         total

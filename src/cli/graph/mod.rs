@@ -8,10 +8,11 @@ mod svg;
 
 use super::source::Source;
 use super::view::View;
-use super::{Done, Failure, Outcome, freeze, inspect, print, style};
+use super::{Done, Failure, Outcome, freeze, inspect, print, print_json, style};
 use crate::error::Error;
 use clap::ValueEnum;
 use scene::Scene;
+use serde_json::json;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:
@@ -51,6 +52,9 @@ pub(super) struct Args {
     /// The file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Print what was written as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
@@ -83,14 +87,19 @@ pub(super) fn run(args: &Args) -> Outcome {
         }
     }
     let scene = Scene::new(&graph, &view, &keep, args.scope.as_deref().unwrap_or(""));
-    let title = format!("{} ({})", args.path, style::count(keep.iter().filter(|k| **k).count(), "node"));
+    let nodes = keep.iter().filter(|k| **k).count();
+    let title = format!("{} ({})", args.path, style::count(nodes, "node"));
     let text = match format {
         Format::Svg => svg::draw(&scene, &title),
         Format::Dot => dot::draw(&scene, &title),
         Format::Html => html::draw(&scene, &graph, &view, &title),
     };
     freeze::write(&args.out, text.as_bytes())?;
-    print(&format!("{}: {}\n", args.out.display(), title))?;
+    if args.json {
+        print_json(&json!({ "out": args.out, "nodes": nodes, "bytes": text.len() }))?;
+    } else {
+        print(&format!("{}: {}\n", args.out.display(), title))?;
+    }
     Ok(Done::Ok)
 }
 

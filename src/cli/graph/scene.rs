@@ -10,6 +10,11 @@ const SEEN: usize = 60;
 /// A graph of up to so many nodes shows its constants.
 const SMALL: usize = 40;
 
+/// So many things at most stand directly in one box; more are put into boxes of what follows one another.
+const BESIDE: usize = 100;
+/// Into so many boxes at most.
+const GROUPS: usize = 50;
+
 /// Boxes are nested as deep as this.
 const DEEPEST: usize = 50;
 
@@ -131,7 +136,9 @@ impl Scene {
                 None => scene.roots.push(item),
             }
         }
-        scene.finish_boxes(view, &boxes);
+        scene.name_givers(&boxes);
+        scene.group_many(view);
+        scene.finish_boxes(view);
         let service: Vec<bool> = scene.items.iter().map(|i| i.service).collect();
         scene.roots.sort_by_key(|&i| service[i]);
         scene.items.iter_mut().for_each(|item| item.children.sort_by_key(|&i| service[i]));
@@ -174,9 +181,8 @@ impl Scene {
         Some(item)
     }
 
-    /// Sizes, kinds and labels of boxes, once all nodes stand in them.
-    fn finish_boxes(&mut self, view: &View, boxes: &HashMap<String, usize>) {
-        // A node with the name of a scope moves into its box.
+    /// Moves a node with the name of a scope into its box.
+    fn name_givers(&mut self, boxes: &HashMap<String, usize>) {
         for item in 0..self.items.len() {
             if self.items[item].kind == Kind::Node
                 && let Some(&within) = boxes.get(&self.items[item].name)
@@ -189,6 +195,73 @@ impl Scene {
                 self.items[within].children.insert(0, item);
             }
         }
+    }
+
+    /// Puts what stands directly in one box into boxes of what follows one another, where it is too much to look at.
+    fn group_many(&mut self, view: &View) {
+        let mut rank = vec![0; view.nodes.len()];
+        let (order, stuck) = view.order();
+        order.into_iter().chain(stuck).enumerate().for_each(|(at, node)| rank[node] = at);
+        // A box stands where its first node does.
+        let mut first = vec![usize::MAX; self.items.len()];
+        for (&node, &item) in &self.of_node {
+            let mut at = Some(item);
+            while let Some(item) = at {
+                first[item] = first[item].min(rank[node]);
+                at = self.items[item].parent;
+            }
+        }
+        let mut large: Vec<Option<usize>> = (0..self.items.len()).map(Some).collect();
+        large.push(None);
+        while let Some(parent) = large.pop() {
+            let children = match parent {
+                Some(parent) => &mut self.items[parent].children,
+                None => &mut self.roots,
+            };
+            if children.len() <= BESIDE {
+                continue;
+            }
+            let mut children = std::mem::take(children);
+            children.sort_by_key(|&c| (self.items[c].service, first[c]));
+            let served = children.partition_point(|&c| !self.items[c].service);
+            let length = children.len().div_ceil(GROUPS).max(GROUPS / 2);
+            let (model, service) = children.split_at(served);
+            let mut groups = Vec::new();
+            for members in model.chunks(length).chain(service.chunks(length)) {
+                let &[start, .., end] = members else {
+                    groups.extend_from_slice(members);
+                    continue;
+                };
+                let group = self.items.len();
+                let label = format!("{} … {}", self.items[start].label, self.items[end].label);
+                self.items.push(Item {
+                    kind: Kind::Scope,
+                    name: format!("{} … {}", self.items[start].name, self.items[end].label),
+                    label,
+                    detail: String::new(),
+                    parent,
+                    children: members.to_vec(),
+                    node: None,
+                    open: false,
+                    size: 0,
+                    service: false,
+                    main: false,
+                    role: Role::Other,
+                });
+                members.iter().for_each(|&member| self.items[member].parent = Some(group));
+                first.push(first[start]);
+                groups.push(group);
+                large.push(Some(group));
+            }
+            match parent {
+                Some(parent) => self.items[parent].children = groups,
+                None => self.roots = groups,
+            }
+        }
+    }
+
+    /// Sizes, kinds and labels of boxes, once all nodes stand in them.
+    fn finish_boxes(&mut self, view: &View) {
         let frames = view.frames();
         let mut inside: Vec<BTreeMap<usize, usize>> = vec![BTreeMap::new(); self.items.len()];
         let mut service = vec![0usize; self.items.len()];
