@@ -330,7 +330,10 @@ mod tests {
                 assert!(read_npy(&header(&text)[..]).is_err(), "{text}");
             }
         }
-        assert_eq!(read_npy(&header("{'descr': '|S0', 'fortran_order': False, 'shape': (2,), }\n")[..]).unwrap().to_string(), "str[\"\" \"\"]");
+        assert_eq!(
+            read_npy(&header("{'descr': '|S0', 'fortran_order': False, 'shape': (2,), }\n")[..]).unwrap().to_string(),
+            "str[\"\" \"\"]"
+        );
     }
 
     #[test]

@@ -338,3 +338,180 @@ fn graphs_are_drawn() {
     assert!(html.contains("\"MatMul\"") && !html.contains("src=") && !html.contains("{{"));
     assert!(folder.fails(1, &["graph", "model.meta", "--scope", "none", "--out", "g.svg"]).contains("scope none"));
 }
+
+/// Where a SavedModel that TensorFlow 2 wrote lies: `y = x w` and `steps`, in functions that take the variables' handles.
+fn object_graph() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/saved_model/v2").to_str().unwrap().to_string()
+}
+
+#[test]
+fn a_saved_model_of_functions_is_understood() {
+    let folder = Folder::new("functions");
+    let model = object_graph();
+    let report = folder.json(&["inspect", &model, "--json"]);
+    let names = |key: &str| -> Vec<String> {
+        report[key].as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap().to_string()).collect()
+    };
+    assert_eq!(names("inputs"), ["serving_default_x:0"]);
+    assert_eq!(names("outputs"), ["StatefulPartitionedCall:0", "StatefulPartitionedCall:1"]);
+    let mut variables = names("variables");
+    variables.sort();
+    assert_eq!(variables, ["steps", "w"]);
+    for variable in report["variables"].as_array().unwrap() {
+        assert_eq!(variable["in_checkpoint"], true, "{variable}");
+        assert!(variable["key"].as_str().unwrap().ends_with("/.ATTRIBUTES/VARIABLE_VALUE"), "{variable}");
+    }
+    assert_eq!(folder.json(&["inspect", &model, "--tensor", "w", "--json"])["values"].to_string(), "[[1.0,2.0]]");
+    assert_eq!(folder.json(&["doctor", &model, "--json"])["findings"].as_array().unwrap().len(), 0);
+    let run = folder.json(&["run", "--saved-model", &model, "--feed", "x=[[1],[3]]", "--json"]);
+    assert_eq!(run["fetches"]["y"]["values"].to_string(), "[[1.0,2.0],[3.0,6.0]]");
+
+    let frozen = folder.json(&["freeze", "--saved-model", &model, "--fetch", "y", "steps", "--out", "f.pb", "--json"]);
+    assert_eq!(frozen["variables"], 2);
+    let def = GraphDef::decode(&fs::read(folder.file("f.pb")).unwrap()[..]).unwrap();
+    let functions = def.library.as_ref().unwrap().function.iter().flat_map(|f| &f.node_def);
+    assert!(def.node.iter().chain(functions).all(|n| n.op != "VarHandleOp" && n.op != "ReadVariableOp"));
+    let fetches = ["StatefulPartitionedCall:0", "StatefulPartitionedCall:1"];
+    let source = ["run", "--graph", "f.pb", "--feed", "serving_default_x=[[1],[3]]", "--json", "--fetch"];
+    let run = folder.json(&[&source[..], &fetches].concat());
+    let mut values: Vec<String> = fetches.iter().map(|f| run["fetches"][f]["values"].to_string()).collect();
+    values.sort();
+    assert_eq!(values, ["7", "[[1.0,2.0],[3.0,6.0]]"]);
+}
+
+#[test]
+fn a_trace_tells_what_ran() {
+    let folder = Folder::new("trace");
+    model(&folder);
+    let source = ["run", "--meta", "model.meta", "--checkpoint", "model", "--feed", "x=[[1,2]]", "--fetch", "y"];
+    let page = folder.ok(&[&source[..], &["--repeat", "3", "--trace", "t.json"]].concat());
+    assert!(page.contains("MatMul") && page.contains("trace in t.json"), "{page}");
+    let trace: Value = serde_json::from_str(&fs::read_to_string(folder.file("t.json")).unwrap()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    assert_eq!(events.iter().filter(|e| e["name"] == "MatMul").count(), 1, "of the last run alone: {events:?}");
+    assert!(events.iter().all(|e| e["ph"] == "X" && e["dur"].as_f64().is_some_and(|d| d >= 0.0)));
+    let report = folder.json(&[&source[..], &["--trace", "t.json", "--json"]].concat());
+    assert!(report["trace"]["ops"].as_array().unwrap().iter().any(|o| o["op"] == "MatMul" && o["runs"] == 1));
+    assert!(folder.fails(1, &[&source[..], &["--trace", "none/t.json"]].concat()).contains("there is no directory none"));
+}
+
+#[test]
+fn programs_get_json() {
+    let folder = Folder::new("json");
+    model(&folder);
+    let freeze = ["freeze", "--meta", "model.meta", "--checkpoint", "model", "--fetch", "y", "--out", "f.pb", "--json"];
+    assert_eq!(folder.json(&freeze)["variables"], 2);
+    assert_eq!(folder.json(&["convert", "model", "w.npz", "--json"])["tensors"], 3);
+    let drawn = folder.json(&["graph", "f.pb", "--out", "f.svg", "--json"]);
+    assert!(drawn["nodes"].as_u64().is_some_and(|n| n >= 5), "{drawn}");
+}
+
+#[test]
+fn every_dtype_is_fed_and_fetched() {
+    let folder = Folder::new("dtypes");
+    let g = Graph::new();
+    let table = [
+        (DType::Bool, "[true,false]", "[true,false]"),
+        (DType::Uint8, "[1,255]", "[1,255]"),
+        (DType::Int8, "[-128,127]", "[-128,127]"),
+        (DType::Uint16, "[1,65535]", "[1,65535]"),
+        (DType::Int16, "[1,-2]", "[1,-2]"),
+        (DType::Int32, "[1,-2]", "[1,-2]"),
+        (DType::Uint32, "[1,4294967295]", "[1,4294967295]"),
+        (DType::Int64, "[9223372036854775807,-1]", "[9223372036854775807,-1]"),
+        (DType::Uint64, "[18446744073709551615,0]", "[18446744073709551615,0]"),
+        (DType::Half, "[1.5,-2]", "[1.5,-2.0]"),
+        (DType::Bfloat16, "[1.5,nan]", "[1.5,\"NaN\"]"),
+        (DType::Float, "(1., -.5)", "[1.0,-0.5]"),
+        (DType::Double, "[1e300,-inf]", "[1e300,\"-inf\"]"),
+        (DType::Complex64, "c64[1:2 0:-1]", "[\"1:2\",\"0:-1\"]"),
+        (DType::Complex128, "[1,2]", "[\"1:0\",\"2:0\"]"),
+        (DType::Qint8, "[-1,1]", "[-1,1]"),
+        (DType::String, "[\"a\",\"ä b\"]", "[\"a\",\"ä b\"]"),
+    ];
+    for (dtype, ..) in &table {
+        let x = g.named(&format!("x_{dtype}")).placeholder(*dtype, [2]).unwrap();
+        g.op("Identity").input(x).name(&format!("y_{dtype}")).output().unwrap();
+    }
+    fs::write(folder.file("g.pb"), g.as_graph_def().encode_to_vec()).unwrap();
+    let mut arguments = vec!["run".to_string(), "--graph".into(), "g.pb".into()];
+    for (dtype, literal, _) in &table {
+        let (feed, fetch) = (format!("x_{dtype}={literal}"), format!("y_{dtype}"));
+        arguments.extend(["--feed".to_string(), feed, "--fetch".into(), fetch]);
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let report = folder.json(&[&arguments[..], &["--json", "--out", "out.npz"]].concat());
+    for (dtype, _, expected) in &table {
+        assert_eq!(report["fetches"][format!("y_{dtype}:0")]["values"].to_string(), *expected, "{dtype}");
+    }
+    // What was fetched is fed again, by file.
+    let arrays = numpy::read_npz(folder.file("out.npz")).unwrap();
+    let renamed: Vec<(String, &Tensor)> = arrays.iter().map(|(n, t)| (n.replacen('y', "x", 1), t)).collect();
+    numpy::write_npz(folder.file("in.npz"), renamed.iter().map(|(n, t)| (n.as_str(), *t))).unwrap();
+    let mut again = vec!["run", "--graph", "g.pb", "--feeds", "in.npz", "--json", "--fetch"];
+    let fetches: Vec<String> = table.iter().map(|t| format!("y_{}", t.0)).collect();
+    again.extend(fetches.iter().map(String::as_str));
+    assert_eq!(folder.json(&again)["fetches"], report["fetches"]);
+}
+
+#[test]
+fn a_large_flat_graph_is_drawn_as_groups() {
+    let folder = Folder::new("flat");
+    let g = Graph::new();
+    let x = g.named("x").placeholder(DType::Float, [None]).unwrap();
+    let mut h = x;
+    for _ in 0..1500 {
+        h = g.op("Neg").input(g.op("Tanh").input(h).output().unwrap()).output().unwrap();
+    }
+    fs::write(folder.file("flat.pb"), g.as_graph_def().encode_to_vec()).unwrap();
+    folder.ok(&["graph", "flat.pb", "--out", "flat.svg"]);
+    let svg = fs::read_to_string(folder.file("flat.svg")).unwrap();
+    assert!(svg.contains(">x … ") && svg.contains(">61 nodes<"), "{svg}");
+    assert!(svg.matches("<g>").count() < 200, "{}", svg.matches("<g>").count());
+}
+
+/// Bytes of a model's files, changed in every way that a small generator finds: each command ends with a sentence.
+#[test]
+fn damaged_files_are_no_panic() {
+    let folder = Folder::new("damaged");
+    model(&folder);
+    folder.ok(&["freeze", "--meta", "model.meta", "--checkpoint", "model", "--fetch", "y", "--out", "g.pb"]);
+    folder.ok(&["convert", "model", "w.npz"]);
+    folder.ok(&["convert", "model", "w.safetensors"]);
+    let run = ["run", "--meta", "model.meta", "--checkpoint", "model", "--feed", "x=[[1,2]]", "--fetch", "y"];
+    let commands: [(&str, &[&str]); 9] = [
+        ("model.meta", &["inspect", "model.meta"]),
+        ("model.meta", &["graph", "model.meta", "--out", "g.svg"]),
+        ("model.index", &["doctor", "model"]),
+        ("model.index", &run),
+        ("model.data-00000-of-00001", &["doctor", "model"]),
+        ("g.pb", &["doctor", "g.pb"]),
+        ("w.npz", &["convert", "w.npz", "a"]),
+        ("w.safetensors", &["convert", "w.safetensors", "b"]),
+        ("checkpoint", &["inspect", "."]),
+    ];
+    let mut state = 1u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % below
+    };
+    for round in 0..12 {
+        for (file, command) in &commands {
+            let whole = fs::read(folder.file(file)).unwrap();
+            let mut bytes = whole.clone();
+            if round % 4 == 0 {
+                bytes.truncate(random(whole.len()));
+            } else {
+                for _ in 0..1 + random(4) {
+                    let at = random(bytes.len());
+                    bytes[at] = [0, 0x7f, 0x80, 0xff, bytes[at] ^ 1 << random(8)][random(5)];
+                }
+            }
+            fs::write(folder.file(file), &bytes).unwrap();
+            let output = folder.run(command);
+            let err = String::from_utf8_lossy(&output.stderr);
+            assert!(matches!(output.status.code(), Some(0 | 1)) && !err.contains("panicked"), "{command:?} {bytes:?}: {err}");
+            fs::write(folder.file(file), &whole).unwrap();
+        }
+    }
+}

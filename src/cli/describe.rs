@@ -239,6 +239,18 @@ pub(super) fn service_nodes(view: &View) -> Vec<bool> {
             service[index] = service[index] || in_saver;
         }
     }
+    // What groups such nodes, and variables that they alone use.
+    for (index, node) in view.nodes.iter().enumerate() {
+        let groups = node.op == "NoOp".into() && node.inputs.is_empty() && !node.controls.is_empty();
+        service[index] = service[index] || (groups && node.controls.iter().all(|&c| service[c]));
+    }
+    for index in (0..view.nodes.len()).rev() {
+        let node = &view.nodes[index];
+        let variable = |i: usize| super::source::is_variable(&view.nodes[i].op);
+        let read = matches!(&*node.op, "Identity" | "ReadVariableOp") && node.inputs.first().is_some_and(|i| variable(i.0));
+        let held = variable(index) || read;
+        service[index] = service[index] || (held && !node.consumers.is_empty() && node.consumers.iter().all(|c| service[c.0]));
+    }
     service
 }
 

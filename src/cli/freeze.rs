@@ -1,6 +1,7 @@
 //! `metagraph freeze`: one graph that needs no checkpoint.
 
 use super::model::{Model, SourceArgs, VariableNode, variables};
+use super::specialize::{Functions, Values, axis_of, constant};
 use super::view::View;
 use super::{Done, Outcome, print, print_json, style};
 use crate::error::{Error, Result, bail};
@@ -114,10 +115,11 @@ fn freeze(model: &Model, fetches: &[String]) -> Result<Frozen> {
     let def = graph.as_graph_def();
     let nodes: u64 = def.node.iter().zip(&needed).filter(|(_, n)| **n).map(|(n, _)| n.encoded_len() as u64 + 64).sum();
     check_size(nodes + values.values().map(|v| v.byte_size() as u64 + 64).sum::<u64>())?;
-    let handles = handles(&view, &held, &needed)?;
+    let mut functions = Functions::new(def.library.as_ref());
+    let handles = handles(&view, &held, &needed, &functions)?;
     let mut nodes = Vec::new();
     for (index, node) in def.node.into_iter().enumerate().filter(|(i, _)| needed[*i]) {
-        rewrite(node, index, &view, &handles, &values, &held, &mut nodes)?;
+        rewrite(node, index, &view, &handles, &values, &held, &mut functions, &mut nodes)?;
     }
     drop_colocations(&mut nodes);
     let mut notes = Vec::new();
@@ -126,13 +128,16 @@ fn freeze(model: &Model, fetches: &[String]) -> Result<Frozen> {
     if !tables.is_empty() {
         notes.push(format!("the tables {} stay, and whoever loads the graph has to initialize them", tables.join(", ")));
     }
-    let library = def.library.map(|library| reachable(library, &nodes));
+    let library = def.library.map(|mut library| {
+        library.function.extend(functions.into_added());
+        reachable(library, &nodes)
+    });
     let graph = GraphDef { node: nodes, library, versions: def.versions, ..Default::default() };
     Ok(Frozen { graph, variables: held.len(), notes })
 }
 
 /// True for ops that change their first input, a variable.
-fn writes(op: &str) -> bool {
+pub(super) fn writes(op: &str) -> bool {
     let changes = ["Assign", "Scatter", "ResourceScatter", "CountUpTo", "ResourceCountUpTo"].iter().any(|p| op.starts_with(p));
     (changes && op != "ScatterNd" && op != "ScatterNdNonAliasingAdd") || super::describe::is_update(op)
 }
@@ -170,7 +175,12 @@ fn check_size(bytes: u64) -> Result<()> {
 }
 
 /// Which tensors are handles of variables, each with the variable's node.
-fn handles(view: &View, held: &HashMap<usize, VariableNode>, needed: &[bool]) -> Result<HashMap<(usize, u32), usize>> {
+fn handles(
+    view: &View,
+    held: &HashMap<usize, VariableNode>,
+    needed: &[bool],
+    functions: &Functions,
+) -> Result<HashMap<(usize, u32), usize>> {
     let mut handles: HashMap<(usize, u32), usize> =
         held.iter().filter(|(_, v)| v.is_resource).map(|(&i, _)| ((i, 0), i)).collect();
     for at in view.order().0.into_iter().filter(|&i| needed[i]) {
@@ -183,6 +193,14 @@ fn handles(view: &View, held: &HashMap<usize, VariableNode>, needed: &[bool]) ->
                 handles.insert((at, 1), variable);
             }
             "ReadVariableOp" | "ResourceGather" | "ResourceGatherNd" | "VariableShape" | "VarIsInitializedOp" => {}
+            "While" | "StatelessWhile" => {
+                for (input, from) in node.inputs.iter().enumerate() {
+                    if let Some(&variable) = handles.get(from) {
+                        handles.insert((at, input as u32), variable);
+                    }
+                }
+            }
+            op if functions.is_call(op) => {}
             op => bail!(
                 Unimplemented,
                 "{} ({op}) takes the variable {} by its handle, which can't be frozen",
@@ -194,14 +212,6 @@ fn handles(view: &View, held: &HashMap<usize, VariableNode>, needed: &[bool]) ->
     Ok(handles)
 }
 
-fn constant(name: &str, value: &Tensor, controls: &[String]) -> Result<NodeDef> {
-    let mut node = NodeDef { name: name.to_string(), op: "Const".into(), input: controls.to_vec(), ..Default::default() };
-    node.attr.insert("dtype".into(), value.dtype().into_attr());
-    let message = value.to_message().map_err(|e| e.within(format!("variable {name}")))?;
-    node.attr.insert("value".into(), AttrValue { value: Some(attr_value::Value::Tensor(message)) });
-    Ok(node)
-}
-
 /// Writes a node, or what stands for it where there are no variables.
 fn rewrite(
     mut node: NodeDef,
@@ -210,6 +220,7 @@ fn rewrite(
     handles: &HashMap<(usize, u32), usize>,
     values: &HashMap<usize, Tensor>,
     held: &HashMap<usize, VariableNode>,
+    functions: &mut Functions,
     nodes: &mut Vec<NodeDef>,
 ) -> Result<()> {
     let controls: Vec<String> = node.input.iter().filter(|i| i.starts_with('^')).cloned().collect();
@@ -219,45 +230,31 @@ fn rewrite(
         nodes.push(made);
         return Ok(());
     }
-    let variable = view.nodes[index].inputs.iter().find_map(|i| handles.get(i));
-    let dtype = variable.and_then(|v| held.get(v)).map(|v| v.dtype);
-    match (node.op.as_str(), dtype) {
-        ("IsVariableInitialized" | "VarIsInitializedOp", _) => {
-            nodes.push(constant(&node.name, &Tensor::scalar(true), &controls)?);
-            return Ok(());
+    if matches!(node.op.as_str(), "IsVariableInitialized" | "VarIsInitializedOp") {
+        nodes.push(constant(&node.name, &Tensor::scalar(true), &controls)?);
+        return Ok(());
+    }
+    let dtype = |source: &(usize, u32)| handles.get(source).and_then(|v| held.get(v)).map(|v| v.dtype);
+    let inputs = view.nodes[index].inputs.iter().enumerate();
+    let by_handle: Values = inputs.filter_map(|(at, source)| Some((at, dtype(source)?))).collect();
+    if let Some((_, dtype)) = by_handle.first_key_value() {
+        match node.op.as_str() {
+            "Enter" | "Exit" | "NextIteration" | "Merge" | "Switch" => drop(node.attr.insert("T".into(), dtype.into_attr())),
+            _ => {
+                let outputs = functions.rewrite(&mut node, &by_handle)?;
+                let passed = |at: &usize| handles.contains_key(&(index, *at as u32));
+                if let Some(at) = outputs.keys().find(|at| !passed(at)) {
+                    bail!(Unimplemented, "output {at} of {} is a variable's handle, which can't be frozen", node.name);
+                }
+            }
         }
-        ("ReadVariableOp", Some(dtype)) => {
-            node.op = "Identity".into();
-            node.attr.remove("dtype");
-            node.attr.insert("T".into(), dtype.into_attr());
-        }
-        ("VariableShape", Some(dtype)) => {
-            node.op = "Shape".into();
-            node.attr.insert("T".into(), dtype.into_attr());
-        }
-        ("ResourceGather", Some(dtype)) => {
-            let axis = format!("{}/axis", node.name);
-            nodes.push(constant(&axis, &Tensor::scalar(0i32), &[])?);
-            node.op = "GatherV2".into();
-            node.input.insert(2, axis);
-            node.attr.remove("dtype");
-            node.attr.remove("validate_indices");
-            node.attr.insert("Tparams".into(), dtype.into_attr());
-            node.attr.insert("Taxis".into(), crate::tensor::DType::Int32.into_attr());
-        }
-        ("ResourceGatherNd", Some(dtype)) => {
-            node.op = "GatherNd".into();
-            node.attr.remove("dtype");
-            node.attr.insert("Tparams".into(), dtype.into_attr());
-        }
-        ("RefIdentity" | "RefSwitch" | "RefMerge" | "RefEnter" | "RefExit" | "RefNextIteration", _) => {
-            node.op = node.op["Ref".len()..].to_string();
-        }
-        (_, Some(dtype)) => drop(node.attr.insert("T".into(), dtype.into_attr())),
-        _ => {}
+        nodes.extend(axis_of(&node));
+    }
+    if is_reference_op(&node.op) {
+        node.op = node.op["Ref".len()..].to_string();
     }
     // Shapes of handles are not those of values.
-    if dtype.is_some() {
+    if !by_handle.is_empty() {
         node.attr.remove("_output_shapes");
     }
     if let Some(AttrValue { value: Some(attr_value::Value::Type(t)) }) = node.attr.get_mut("T") {
@@ -268,6 +265,11 @@ fn rewrite(
     }
     nodes.push(node);
     Ok(())
+}
+
+/// True for the ops of control flow that pass references on.
+fn is_reference_op(op: &str) -> bool {
+    matches!(op, "RefIdentity" | "RefSwitch" | "RefMerge" | "RefEnter" | "RefExit" | "RefNextIteration")
 }
 
 /// Leaves out wishes to stand beside nodes that aren't there any more.

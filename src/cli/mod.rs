@@ -15,6 +15,7 @@ mod model;
 mod run;
 mod saving;
 mod source;
+mod specialize;
 mod stats;
 mod style;
 mod view;

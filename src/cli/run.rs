@@ -79,6 +79,12 @@ pub(super) fn run(args: &Args) -> Outcome {
     if args.out.is_some() && args.fetch.is_empty() && args.source.saved_model.is_none() {
         return Err(Failure::Usage("--out needs something to write: name it with --fetch".to_string()));
     }
+    // Found out before the work is done.
+    for path in [&args.out, &args.trace].into_iter().flatten() {
+        if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty() && !d.is_dir()) {
+            return Err(Error::not_found(format!("there is no directory {} for {}", dir.display(), path.display())).into());
+        }
+    }
     let model = Model::load(&args.source)?;
     let step = resolve(args, &model)?;
     let outputs: Vec<Output> = step.fetches.iter().map(|f| f.1).collect();
@@ -149,7 +155,13 @@ fn trace_report(path: &Path, metadata: &RunMetadata) -> String {
         vec![op.to_string(), time(spent.as_secs_f64()), part, style::count(count as usize, "run")]
     };
     let rows: Vec<Vec<String>> = by_op.iter().take(10).map(row).collect();
-    format!("\n{} {} in the last run, by op\n{}trace in {}\n", style::head("Time"), time(total), style::table(&rows), path.display())
+    format!(
+        "\n{} {} in the last run, by op\n{}trace in {}\n",
+        style::head("Time"),
+        time(total),
+        style::table(&rows),
+        path.display()
+    )
 }
 
 fn time(seconds: f64) -> String {

@@ -93,14 +93,19 @@ fn element(tensor: &Tensor, numbers: Option<&[f64]>, index: usize) -> String {
     if tensor.dtype() == DType::Int64 {
         return tensor.as_slice::<i64>().map(|v| v[index].to_string()).unwrap_or_default();
     }
+    if tensor.dtype() == DType::Uint64 {
+        return tensor.as_slice::<u64>().map(|v| v[index].to_string()).unwrap_or_default();
+    }
     match numbers {
         Some(values) => short(values[index]),
-        None => {
-            let text = tensor.clone().reshaped(&[tensor.len()]).and_then(|t| t.row(index)).map(|t| t.to_string());
-            // Without the dtype, which stands above.
-            text.map(|t| t.split_once(' ').map_or(t.clone(), |s| s.1.to_string())).unwrap_or_default()
-        }
+        None => bare(tensor, index),
     }
+}
+
+/// An element in the text form of tensors, without the dtype: `1:2` for a complex number.
+fn bare(tensor: &Tensor, index: usize) -> String {
+    let text = tensor.clone().reshaped(&[tensor.len()]).and_then(|t| t.row(index)).map(|t| t.to_string()).unwrap_or_default();
+    text.split_once(' ').map_or(text.clone(), |parts| parts.1.to_string())
 }
 
 /// The elements in brackets, at most `edge` at the start and the end of each row where there are many, one row a line.
@@ -145,7 +150,7 @@ pub(super) fn kind(tensor: &Tensor) -> String {
     format!("{}{}", tensor.dtype(), tensor.shape())
 }
 
-/// The elements as nested JSON lists; numbers that JSON lacks are strings.
+/// The elements as nested JSON lists; numbers that JSON lacks are strings: `NaN`, `inf`, `1:2` for a complex number.
 pub(super) fn to_json(tensor: &Tensor) -> Result<Value> {
     fn nest(dims: &[usize], leaves: &mut impl Iterator<Item = Value>) -> Value {
         match dims {
@@ -158,15 +163,14 @@ pub(super) fn to_json(tensor: &Tensor) -> Result<Value> {
         strings.iter().map(|s| json!(String::from_utf8_lossy(s))).collect()
     } else if tensor.dtype() == DType::Bool {
         tensor.as_slice::<bool>()?.iter().map(|&b| json!(b)).collect()
-    } else if tensor.dtype().is_integer() && tensor.dtype() != DType::Uint64 {
+    } else if tensor.dtype() == DType::Uint64 {
+        tensor.as_slice::<u64>()?.iter().map(|&v| json!(v)).collect()
+    } else if tensor.dtype().is_integer() {
         literal::cast(tensor.clone(), Some(DType::Int64))?.as_slice::<i64>()?.iter().map(|&v| json!(v)).collect()
     } else {
         match numbers(tensor) {
             Some(values) => values.into_iter().map(leaf).collect(),
-            None => {
-                let flat = tensor.clone().reshaped(&[tensor.len()])?;
-                (0..flat.len()).map(|i| Ok(json!(flat.row(i)?.to_string()))).collect::<Result<_>>()?
-            }
+            None => (0..tensor.len()).map(|i| json!(bare(tensor, i))).collect(),
         }
     };
     Ok(nest(tensor.dims(), &mut leaves.into_iter()))
@@ -203,6 +207,13 @@ mod tests {
 
     #[test]
     fn json_nests() {
-        assert_eq!(to_json(&"f32[[1 2] [3 nan]]".parse().unwrap()).unwrap().to_string(), r#"[[1.0,2.0],[3.0,"NaN"]]"#);
+        for (tensor, json) in [
+            ("f32[[1 2] [3 nan]]", r#"[[1.0,2.0],[3.0,"NaN"]]"#),
+            ("c64[1:2]", r#"["1:2"]"#),
+            ("u64 18446744073709551615", "18446744073709551615"),
+            ("f32{0,2}[]", "[]"),
+        ] {
+            assert_eq!(to_json(&tensor.parse().unwrap()).unwrap().to_string(), json, "{tensor}");
+        }
     }
 }

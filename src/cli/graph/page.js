@@ -163,7 +163,7 @@ function fitView() {
   const w = svg.clientWidth, h = svg.clientHeight, { width, height } = shown.lay;
   frame.k = Math.min(1.2, (w - 30) / width, (h - 30) / height);
   // A tall graph is readable from its top.
-  frame.k = Math.max(frame.k, Math.min(0.35, (w - 30) / width));
+  frame.k = Math.max(frame.k, Math.min(0.65, (w - 30) / width));
   frame.x = (w - width * frame.k) / 2;
   frame.y = Math.max(15, (h - height * frame.k) / 2);
   place();
