@@ -165,7 +165,7 @@ pub(super) fn to_json(tensor: &Tensor) -> Result<Value> {
         tensor.as_slice::<bool>()?.iter().map(|&b| json!(b)).collect()
     } else if tensor.dtype() == DType::Uint64 {
         tensor.as_slice::<u64>()?.iter().map(|&v| json!(v)).collect()
-    } else if tensor.dtype().is_integer() {
+    } else if tensor.dtype().storage().is_integer() {
         literal::cast(tensor.clone(), Some(DType::Int64))?.as_slice::<i64>()?.iter().map(|&v| json!(v)).collect()
     } else {
         match numbers(tensor) {
