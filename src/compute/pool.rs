@@ -161,7 +161,13 @@ fn with_current<R>(f: impl FnOnce(&Shared) -> R) -> R {
 ///
 /// A range has at least `grain` items (the last one may have fewer); `grain` is to be so large that one range takes longer
 /// than the microsecond in which it is handed over. With less than two grains the body runs once, here.
+#[inline]
 pub fn parallel_for<F: Fn(Range<usize>) + Sync>(items: usize, grain: usize, body: F) {
+    distribute(items, grain, &body);
+}
+
+/// Not generic, so that a body is compiled once, whether it runs here or in parts.
+fn distribute(items: usize, grain: usize, body: &(dyn Fn(Range<usize>) + Sync)) {
     if items == 0 {
         return;
     }
@@ -171,7 +177,7 @@ pub fn parallel_for<F: Fn(Range<usize>) + Sync>(items: usize, grain: usize, body
     with_current(|shared| {
         let wanted = (shared.threads * CHUNKS_PER_THREAD).min(u32::MAX as usize);
         let chunk = items.div_ceil(wanted).max(grain);
-        if shared.threads == 1 || chunk >= items { body(0..items) } else { shared.run(items, chunk, &body) }
+        if shared.threads == 1 || chunk >= items { body(0..items) } else { shared.run(items, chunk, body) }
     });
 }
 
