@@ -5,7 +5,7 @@ use crate::error::{Result, bail};
 use crate::exec::{self, FunctionLibrary, Plan, Request, Rewrites, RunMetadata, RunOptions, StepOptions, Tracer};
 use crate::graph::op::SessionState;
 use crate::graph::{Graph, Operation, Output};
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, release_kept};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -43,6 +43,12 @@ pub struct Session {
     cache: Mutex<Cache>,
     options: SessionOptions,
     pool: Option<Pool>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        release_kept();
+    }
 }
 
 impl Session {

@@ -12,6 +12,7 @@ fn choices() -> Vec<(String, Rewrites)> {
         ("merge_duplicates", |r| &mut r.merge_duplicates),
         ("products_before_loops", |r| &mut r.products_before_loops),
         ("slice_before_products", |r| &mut r.slice_before_products),
+        ("lay_out_matrices", |r| &mut r.lay_out_matrices),
         ("products_after_loops", |r| &mut r.products_after_loops),
         ("simplify_loops", |r| &mut r.simplify_loops),
         ("fuse_elementwise", |r| &mut r.fuse_elementwise),
@@ -150,6 +151,7 @@ fn recurrent_networks() -> Result<()> {
         ("gru", 1, true, 1, true),
         ("two layers", 2, false, 3, true),
         ("any batch", 1, false, 2, false),
+        ("large batch", 2, false, 10, true),
     ] {
         for lengths in [false, true] {
             let g = Graph::new();
@@ -183,6 +185,43 @@ fn recurrent_networks() -> Result<()> {
                 let value = random.tensor(&[steps, batch, inputs]);
                 check_after(&format!("{case}, {steps} steps"), &g, &[init], &fetches, &[(x, &value)]);
             }
+        }
+    }
+    Ok(())
+}
+
+/// Loops over single numbers, with several kinds of conditions, bodies and numbers of iterations.
+#[test]
+fn scalar_loops() -> Result<()> {
+    for limit in [0i32, 1, 2, 5000] {
+        let g = Graph::new();
+        let end = g.placeholder(DType::Int32, Shape::unknown())?;
+        let start = g.placeholder(DType::Float, Shape::unknown())?;
+        let count = g.constant(0i32)?;
+        let flag = g.constant(true)?;
+        let out = g.while_loop(
+            |g, v| {
+                let less = g.op("Less").input(v[0]).input(end).output()?;
+                g.op("LogicalAnd").input(less).input(v[2]).output()
+            },
+            |g, v| {
+                let one = g.constant(1i32)?;
+                let next = g.op("AddV2").input(v[0]).input(one).output()?;
+                let half = g.constant(0.5f32)?;
+                let scaled = g.op("Mul").input(v[1]).input(half).output()?;
+                let moved = g.op("AddN").input_list(&[scaled, half, v[3]]).output()?;
+                let small = g.op("Less").input(moved).input(start).output()?;
+                let picked = g.op("SelectV2").input(small).input(moved).input(v[1]).output()?;
+                let positive = g.op("GreaterEqual").input(moved).input(v[1]).output()?;
+                let goes_on = g.op("LogicalOr").input(positive).input(v[2]).output()?;
+                Ok(vec![next, moved, goes_on, picked])
+            },
+            vec![count, start, flag, start],
+            &metagraph::WhileOptions::default(),
+        )?;
+        for start_value in [Tensor::scalar(3f32), Tensor::vector(&[1f32]), Tensor::vector(&[1f32, 2.0])] {
+            let feeds = [(end, &Tensor::scalar(limit)), (start, &start_value)];
+            check(&format!("limit {limit}, from {start_value}"), &g, &out, &feeds);
         }
     }
     Ok(())

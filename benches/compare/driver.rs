@@ -95,17 +95,28 @@ fn times(seconds: f64, mut body: impl FnMut() -> Anything<()>) -> Anything<Vec<f
     Ok(times)
 }
 
-/// Reads so many bytes once, on all threads.
+/// Reads so many bytes once, each thread its own part, in the widest vectors.
 fn stream(seconds: f64, bytes: usize) -> Anything<Vec<f64>> {
+    const LANES: usize = 128;
     let data = vec![1f32; bytes / 4];
+    let units = data.len().div_ceil(LANES);
     times(seconds, || {
         let sum = std::sync::Mutex::new(0f32);
-        kernels::pool::parallel_for(data.len(), 1 << 14, |range| {
-            let mut parts = [0f32; 64];
-            for chunk in data[range].chunks_exact(64) {
-                parts.iter_mut().zip(chunk).for_each(|(p, x)| *p += x);
-            }
-            *sum.lock().unwrap_or_else(|e| e.into_inner()) += parts.iter().sum::<f32>();
+        kernels::pool::parallel_for(units, units.div_ceil(kernels::pool::current_threads()), |range| {
+            let part = &data[range.start * LANES..(range.end * LANES).min(data.len())];
+            let total = kernels::level::vectorize(
+                #[inline(always)]
+                || {
+                    let mut sums = [0f32; LANES];
+                    for chunk in part.chunks_exact(LANES) {
+                        for (sum, x) in sums.iter_mut().zip(chunk) {
+                            *sum += x;
+                        }
+                    }
+                    sums.iter().sum::<f32>()
+                },
+            );
+            *sum.lock().unwrap_or_else(|e| e.into_inner()) += total;
         });
         std::hint::black_box(sum);
         Ok(())

@@ -22,6 +22,8 @@ pub(super) enum Action {
     Call(NameAttrList),
     /// By a kernel that a rewrite made.
     Made(Prepared),
+    /// The same, of which the outputs depend on the inputs alone.
+    MadePure(Prepared),
 }
 
 pub(super) struct FlowNode {

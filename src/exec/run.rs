@@ -1,6 +1,6 @@
 //! A frozen plan, and one step of it: arrays of slots are walked; nothing is looked up.
 
-use super::fuse::Fused;
+use super::fuse::{Fused, ScalarLoop};
 use super::trace::Tracer;
 use crate::error::{Code, Error, Result, bail};
 use crate::graph::op::{Caller, KernelCtx, KernelFn, NodeInfo, Prepared, SessionState, StepState, Value};
@@ -115,6 +115,8 @@ pub(super) struct LoopBody {
     pub vars: Vec<(usize, usize, bool)>,
     /// For each Exit its number and the variable's slot.
     pub exits: Vec<(usize, usize)>,
+    /// The whole loop as operations on words, if it can be that.
+    pub scalar: Option<ScalarLoop>,
     pub num_slots: usize,
     pub num_flags: usize,
 }
@@ -224,6 +226,10 @@ impl Runner<'_> {
                 }
             }
         }
+        self.check_cancelled()
+    }
+
+    fn check_cancelled(&self) -> Result<()> {
         if self.cancelled.is_some_and(|c| c.load(Ordering::Relaxed)) {
             return Err(Error::new(Code::Cancelled, "the step was cancelled"));
         }
@@ -382,6 +388,17 @@ impl Runner<'_> {
         let mut nexts: SmallVec<[Value; 8]> = SmallVec::new();
         let mut iteration = 0u64;
         self.items(&body.once_condition, memory, exits).map_err(|e| in_frame(e, frame, iteration))?;
+        // A step that is traced runs node by node.
+        if let (Some(scalar), None) = (&body.scalar, self.tracer) {
+            let before_body = |memory: &mut Memory| self.items(&body.once_body, memory, &mut []);
+            let done = scalar.run(memory, |memory| &mut memory.slots[..], before_body, || self.check_cancelled());
+            if done.map_err(|e| in_frame(e, frame, iteration))? {
+                for &(index, slot) in &body.exits {
+                    exits[index] = memory.slots[slot].clone();
+                }
+                return Ok(());
+            }
+        }
         loop {
             self.items(&body.condition, memory, exits).map_err(|e| in_frame(e, frame, iteration))?;
             let goes_on = match &memory.slots[body.predicate] {

@@ -454,7 +454,10 @@ impl Scheduler<'_> {
             once_condition = take_invariants(&mut condition, &mut keep);
             once_body = take_invariants(&mut body, &mut keep);
         }
+        let mut scalar = None;
         if self.fuse {
+            let pairs: Vec<(usize, usize)> = vars.iter().copied().zip(nexts.iter().copied()).collect();
+            scalar = fuse::ScalarLoop::new(&condition, &body, predicate, &pairs);
             let mut outside: HashSet<usize> = nexts.iter().copied().chain(exits.iter().map(|e| e.1)).collect();
             outside.insert(predicate);
             let taken_by = |items: &[Item]| {
@@ -482,6 +485,7 @@ impl Scheduler<'_> {
             body,
             vars,
             exits,
+            scalar,
             num_slots: counts.slots,
             num_flags: counts.flags as usize,
         })
@@ -521,7 +525,7 @@ impl Scheduler<'_> {
         let controls = self.live_controls(node);
         let flow = &mut self.flow.nodes[node];
         let is_constant = matches!(flow.action, Action::Made(_)) && flow.inputs.is_empty();
-        let is_pure = flow.is_pure() || is_constant;
+        let is_pure = flow.is_pure() || is_constant || matches!(flow.action, Action::MadePure(_));
         let info = flow.info.clone();
         let prepare = |prepare: PrepareFn| {
             let ctx = PrepareCtx { node: &info, session: self.session };
@@ -529,7 +533,7 @@ impl Scheduler<'_> {
         };
         let run = match std::mem::replace(&mut flow.action, Action::Call(NameAttrList::default())) {
             Action::Call(function) => Run::Call(FunctionCall { function }),
-            Action::Made(kernel) => Run::Prepared(kernel),
+            Action::Made(kernel) | Action::MadePure(kernel) => Run::Prepared(kernel),
             Action::Op(op) => {
                 flow.action = Action::Op(op);
                 match op.kernel {

@@ -5,12 +5,61 @@ use crate::error::{Result, bail};
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
+use std::sync::{Mutex, PoisonError};
 
 /// Data of at least this many bytes starts at a multiple of [`ALIGNMENT`].
 const ALIGN_FROM: usize = 1024;
 
 /// A cache line, and the widest vector register.
 const ALIGNMENT: usize = 64;
+
+/// Blocks of these sizes are kept when they are freed: the system gives memory page by page, at about the cost of writing it
+/// twice, and a step asks for the same sizes as the one before.
+const KEPT_SIZES: std::ops::RangeInclusive<usize> = 64 << 10..=32 << 20;
+
+/// Blocks of so many bytes together are kept at most.
+const MOST_KEPT: usize = 256 << 20;
+
+/// Blocks that are free, the ones freed last at the end.
+struct Kept {
+    blocks: Vec<(Layout, NonNull<u8>)>,
+    bytes: usize,
+}
+
+// SAFETY: free blocks belong to nobody.
+unsafe impl Send for Kept {}
+
+static KEPT: Mutex<Kept> = Mutex::new(Kept { blocks: Vec::new(), bytes: 0 });
+
+impl Kept {
+    fn take(layout: Layout) -> Option<NonNull<u8>> {
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = kept.blocks.iter().rposition(|(l, _)| *l == layout)?;
+        kept.bytes -= layout.size();
+        Some(kept.blocks.remove(at).1)
+    }
+
+    /// Keeps a block if there is room, else hands it back.
+    fn put(layout: Layout, block: NonNull<u8>) -> Option<NonNull<u8>> {
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.bytes + layout.size() > MOST_KEPT {
+            return Some(block);
+        }
+        kept.bytes += layout.size();
+        kept.blocks.push((layout, block));
+        None
+    }
+}
+
+/// Gives the memory of free tensors back to the system.
+pub(crate) fn release_kept() {
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.bytes = 0;
+    for (layout, block) in std::mem::take(&mut kept.blocks) {
+        // SAFETY: allocated with this layout by the global allocator, and owned by nobody.
+        unsafe { dealloc(block.as_ptr(), layout) }
+    }
+}
 
 /// A block of memory that came from, and can turn back into, a `Vec` of elements of `align` bytes alignment.
 pub(super) struct Buffer {
@@ -28,8 +77,14 @@ impl Buffer {
         let padded = if bytes >= ALIGN_FROM { bytes.checked_add(ALIGNMENT) } else { Some(bytes.max(1)) };
         let layout = padded.map(|p| p.next_multiple_of(align)).and_then(|p| Layout::from_size_align(p, align).ok());
         let Some(layout) = layout else { bail!(ResourceExhausted, "can't allocate {bytes} bytes for a tensor") };
+        let again = if KEPT_SIZES.contains(&layout.size()) { Kept::take(layout) } else { None };
+        if let (Some(block), true) = (again, zeroed) {
+            // SAFETY: the block has this size.
+            unsafe { block.as_ptr().write_bytes(0, layout.size()) };
+        }
         // SAFETY: the layout has a size of at least one byte.
-        let pointer = NonNull::new(unsafe { if zeroed { alloc_zeroed(layout) } else { alloc(layout) } });
+        let new = || NonNull::new(unsafe { if zeroed { alloc_zeroed(layout) } else { alloc(layout) } });
+        let pointer = again.or_else(new);
         let Some(pointer) = pointer else { bail!(ResourceExhausted, "out of memory: can't allocate {bytes} bytes for a tensor") };
         let offset = if bytes >= ALIGN_FROM {
             let address = pointer.as_ptr() as usize;
@@ -66,9 +121,13 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if self.layout.size() > 0 {
+        let free = match KEPT_SIZES.contains(&self.layout.size()) {
+            true => Kept::put(self.layout, self.pointer),
+            false => (self.layout.size() > 0).then_some(self.pointer),
+        };
+        if let Some(block) = free {
             // SAFETY: allocated with this layout by the global allocator.
-            unsafe { dealloc(self.pointer.as_ptr(), self.layout) }
+            unsafe { dealloc(block.as_ptr(), self.layout) }
         }
     }
 }

@@ -18,6 +18,7 @@ pub use shape::{Dims, Shape};
 
 use crate::error::{Error, Result, bail};
 use buffer::Buffer;
+pub(crate) use buffer::release_kept;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -84,6 +85,21 @@ impl Tensor {
             return Tensor { dtype, dims, storage: inline(&values) };
         }
         Tensor { dtype, dims, storage: Storage::Plain(Arc::new(Buffer::from_vec(values)), 0) }
+    }
+
+    /// A tensor of one plain element of up to 8 bytes, by the bytes that a word begins with.
+    pub(crate) fn single(dtype: DType, dims: &[usize], word: u64) -> Tensor {
+        debug_assert!(dims.iter().all(|&d| d == 1) && dtype.is_plain() && dtype.size() <= 8);
+        Tensor { dtype, dims: dims.into(), storage: Storage::Inline([word, 0]) }
+    }
+
+    /// The first 8 bytes of a tensor that is stored within itself, as a word that begins with them.
+    #[inline]
+    pub(crate) fn inline_word(&self) -> Option<u64> {
+        match self.storage {
+            Storage::Inline([word, _]) => Some(word),
+            _ => None,
+        }
     }
 
     /// A scalar.

@@ -62,7 +62,7 @@ fn convolutions() {
     at_every_level(|| {
         for (rows, columns) in axes() {
             for (batch, in_channels, out_channels, groups) in
-                [(1, 1, 1, 1), (2, 3, 5, 1), (3, 4, 6, 2), (0, 2, 2, 1), (1, 2, 17, 1)]
+                [(1, 1, 1, 1), (2, 3, 5, 1), (3, 4, 6, 2), (0, 2, 2, 1), (1, 2, 17, 1), (2, 3, 50, 1), (3, 9, 4, 1)]
             {
                 let sizes = Conv2d { batch, rows, columns, in_channels, out_channels, groups };
                 let (inputs, outputs) = (in_channels / groups, out_channels / groups);
@@ -90,6 +90,19 @@ fn convolutions() {
                 let mut filter_gradient = vec![9.0; filter.len()];
                 conv2d_backprop_filter(&sizes, &input, &gradient, &mut filter_gradient);
                 assert_eq!(filter_gradient, expected_filter, "{sizes:?}");
+                if sizes.is_direct() {
+                    output.fill(9.0);
+                    conv2d_direct(&sizes, &input, &filter, &mut output);
+                    assert_eq!(output, expected, "direct, {sizes:?}");
+                    filter_gradient.fill(9.0);
+                    conv2d_backprop_filter_direct(&sizes, &input, &gradient, &mut filter_gradient);
+                    assert_eq!(filter_gradient, expected_filter, "direct, {sizes:?}");
+                }
+                if let Some(turned) = sizes.of_input_gradient() {
+                    input_gradient.fill(9.0);
+                    conv2d_backprop_input_direct(&sizes, &turned, &filter, &gradient, &mut input_gradient);
+                    assert_eq!(input_gradient, expected_input, "direct, {sizes:?}");
+                }
             }
         }
     });

@@ -1,6 +1,7 @@
 //! Products with few rows or few columns, which are bound by reading the large operand once.
 //!
-//! Where B lies row after row, a piece of its columns is read in steps of a few rows, added into C, which stays in the first
+//! Where B lies row after row, a single row of C is computed by panels of columns whose sums stay in registers, so that threads
+//! write to C once; of more rows, a piece of columns is read in steps of a few rows, added into C, which stays in the first
 //! cache. Where B lies column after column, a few columns at a time are multiplied with the rows of A. A product with few
 //! columns is the transposed one with few rows.
 
@@ -14,6 +15,8 @@ use std::ops::Range;
 const MOST_ROWS: usize = 8;
 /// Columns that pieces of the loop are made of: whole cache lines of C.
 const UNIT: usize = 64;
+/// How many rows of B ahead a panel fetches.
+const AHEAD: usize = 4;
 
 /// Where C goes.
 #[derive(Clone, Copy)]
@@ -107,7 +110,11 @@ impl<T: Real> Kernel<T> for ByRows<'_, T> {
     #[inline(always)]
     fn run<L: Lanes<Elem = T>>(self, l: L) {
         let k = self.a.columns;
-        let step = if self.a.rows == 1 { 8 } else { 4 };
+        if self.a.rows == 1 {
+            // SAFETY: the columns lie in the matrices.
+            return unsafe { self.single_row(l) };
+        }
+        let step = 4;
         for p in (0..k).step_by(step) {
             let count = step.min(k - p);
             let accumulate = self.target.accumulate || p > 0;
@@ -117,16 +124,9 @@ impl<T: Real> Kernel<T> for ByRows<'_, T> {
                 // SAFETY: the rows and columns lie in the matrices.
                 i += unsafe {
                     match (rows, count) {
-                        (1, 8) => self.add::<L, 1, 8>(l, i, p, accumulate),
                         (4.., 4) if L::REGISTERS >= 32 => self.add::<L, 4, 4>(l, i, p, accumulate),
                         (2.., 4) => self.add::<L, 2, 4>(l, i, p, accumulate),
-                        (1, 4..) => {
-                            self.add::<L, 1, 4>(l, i, p, accumulate);
-                            for q in 4..count {
-                                self.add::<L, 1, 1>(l, i, p + q, true);
-                            }
-                            1
-                        }
+                        (1, 4) => self.add::<L, 1, 4>(l, i, p, accumulate),
                         _ => {
                             for q in 0..count {
                                 self.add::<L, 1, 1>(l, i, p + q, accumulate || q > 0);
@@ -141,6 +141,80 @@ impl<T: Real> Kernel<T> for ByRows<'_, T> {
 }
 
 impl<T: Real> ByRows<'_, T> {
+    /// The columns of C's only row.
+    ///
+    /// # Safety
+    /// There are such columns, and A has one row.
+    #[inline(always)]
+    unsafe fn single_row<L: Lanes<Elem = T>>(&self, l: L) {
+        let Range { start: mut j, end } = self.columns;
+        // SAFETY: as the caller promises; each panel ends where the columns do or before.
+        unsafe {
+            while j < end {
+                j += match (end - j) / L::N {
+                    8.. => self.panel::<L, 8>(l, j),
+                    4.. => self.panel::<L, 4>(l, j),
+                    2.. => self.panel::<L, 2>(l, j),
+                    1 => self.panel::<L, 1>(l, j),
+                    _ => self.last_columns(l, j),
+                };
+            }
+        }
+    }
+
+    /// `VECTORS` vectors of columns from `j` on; returns how many columns that is.
+    ///
+    /// # Safety
+    /// There are such columns, and A has one row.
+    #[inline(always)]
+    unsafe fn panel<L: Lanes<Elem = T>, const VECTORS: usize>(&self, l: L, j: usize) -> usize {
+        let (a, b, target) = (self.a, self.b, self.target);
+        // SAFETY: as the caller promises; what is fetched ahead need not exist.
+        unsafe {
+            let to = target.data.add(j);
+            let (mut x, mut row) = (a.data.as_ptr(), b.data.as_ptr().add(j));
+            let mut sums = [l.splat(T::zero()); VECTORS];
+            for _ in 0..a.columns {
+                let factor = l.splat(*x);
+                let ahead = row.wrapping_add(AHEAD * b.row_stride);
+                for v in 0..VECTORS {
+                    l.prefetch(ahead.wrapping_add(v * L::N));
+                    sums[v] = l.mul_add(factor, l.load(row.add(v * L::N)), sums[v]);
+                }
+                x = x.wrapping_add(a.column_stride);
+                row = row.wrapping_add(b.row_stride);
+            }
+            // A copy, so that indexing it doesn't force the sums themselves out of the registers.
+            let results = sums;
+            for (v, sum) in results.into_iter().enumerate() {
+                let to = to.add(v * L::N);
+                l.store(to, if target.accumulate { l.add(l.load(to), sum) } else { sum });
+            }
+        }
+        VECTORS * L::N
+    }
+
+    /// The columns from `j` on, fewer than a vector has; returns how many.
+    ///
+    /// # Safety
+    /// There are such columns, and A has one row.
+    #[inline(always)]
+    unsafe fn last_columns<L: Lanes<Elem = T>>(&self, l: L, j: usize) -> usize {
+        let (a, b, target) = (self.a, self.b, self.target);
+        let count = self.columns.end - j;
+        // SAFETY: as the caller promises.
+        unsafe {
+            let mut sum = l.splat(T::zero());
+            for p in 0..a.columns {
+                let factor = l.splat(*a.data.as_ptr().add(p * a.column_stride));
+                sum = l.mul_add(factor, l.load_first(b.data.as_ptr().add(p * b.row_stride + j), count), sum);
+            }
+            let to = target.data.add(j);
+            l.store_first(to, if target.accumulate { l.add(l.load_first(to, count), sum) } else { sum }, count);
+        }
+        count
+    }
+
     /// Adds the multiples of rows `p..p + STEP` of B to rows `i..i + ROWS` of C, and returns `ROWS`.
     ///
     /// # Safety

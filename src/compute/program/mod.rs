@@ -52,12 +52,27 @@ pub struct Splat {
     pub size: usize,
 }
 
+/// A row that repeats, written into a register as often as it fits before the lines run.
+#[derive(Clone, Copy, Debug)]
+pub struct Pattern {
+    /// The register's offset in bytes.
+    pub offset: usize,
+    /// Where the row is.
+    pub from: Stream,
+    /// Its size in bytes.
+    pub bytes: usize,
+}
+
 /// A program for elements in `rows` rows of `columns` columns.
 pub struct Program {
     /// The operations in order.
     pub lines: Vec<Line>,
     /// The values that stand for chunks.
     pub splats: Vec<Splat>,
+    /// The rows that stand for chunks, all of one size.
+    pub patterns: Vec<Pattern>,
+    /// Elements of a chunk: [`CHUNK`], or whole patterns.
+    pub chunk: usize,
     /// The size of the registers in 8 bytes.
     pub registers: usize,
     /// The number of rows.
@@ -67,14 +82,44 @@ pub struct Program {
 }
 
 impl Program {
+    /// Makes one row of many short ones, if operands are without gaps or rows that repeat; these become patterns.
+    pub fn join_rows(&mut self) {
+        let columns = self.columns;
+        let is_plain = |s: &Stream| s.memory == 0 || s.row_step == columns * s.column_step;
+        let repeats = |s: &Stream| s.memory != 0 && s.row_step == 0;
+        let args = || self.lines.iter().flat_map(|l| &l.args);
+        let fits = args().all(|s| is_plain(s) || repeats(s)) && self.lines.iter().all(|l| is_plain(&l.out));
+        if self.rows < 2 || 2 * columns > CHUNK || columns == 0 || !fits {
+            return;
+        }
+        let mut patterns: Vec<Pattern> = Vec::new();
+        for arg in self.lines.iter_mut().flat_map(|l| &mut l.args).filter(|s| repeats(s)) {
+            let same = |p: &&Pattern| (p.from.memory, p.from.offset) == (arg.memory, arg.offset);
+            let offset = match patterns.iter().find(same) {
+                Some(pattern) => pattern.offset,
+                None => {
+                    self.registers += CHUNK;
+                    let offset = (self.registers - CHUNK) * 8;
+                    patterns.push(Pattern { offset, from: *arg, bytes: columns * arg.column_step });
+                    offset
+                }
+            };
+            *arg = Stream { memory: 0, offset, row_step: 0, column_step: 0 };
+        }
+        self.patterns = patterns;
+        self.chunk = CHUNK / columns * columns;
+        self.columns *= self.rows;
+        self.rows = 1;
+    }
+
     /// Runs over memories 1, 2, ... and single values of up to 8 bytes, split over the current pool.
     ///
     /// # Safety
     /// Every stream lies in its memory, results in memory that nothing else uses, and no line writes where another one
     /// reads at another row or column.
     pub unsafe fn run(&self, memories: &[*mut u8], singles: &[u64]) {
-        let parts = self.columns.div_ceil(CHUNK);
-        let work = CHUNK.min(self.columns) * self.lines.len();
+        let parts = self.columns.div_ceil(self.chunk);
+        let work = self.chunk.min(self.columns) * self.lines.len();
         let memories = Memories(memories);
         parallel_for(self.rows * parts, GRAIN.div_ceil(work.max(1)), |chunks| {
             let mut registers = scratch::take::<f64>(self.registers);
@@ -83,9 +128,19 @@ impl Program {
                 // SAFETY: a splat's register has room for a chunk.
                 unsafe { fill(base.add(splat.offset), singles[splat.single], splat.size, CHUNK.min(self.columns)) };
             }
+            for pattern in &self.patterns {
+                // SAFETY: the row lies in its memory, and the register has room for as many rows as a chunk has.
+                unsafe {
+                    let row = memories.get(pattern.from.memory - 1).add(pattern.from.offset);
+                    let count = self.chunk * pattern.from.column_step / pattern.bytes;
+                    for i in 0..count {
+                        std::ptr::copy_nonoverlapping(row, base.add(pattern.offset + i * pattern.bytes), pattern.bytes);
+                    }
+                }
+            }
             for chunk in chunks {
-                let (row, column) = (chunk / parts, chunk % parts * CHUNK);
-                let count = CHUNK.min(self.columns - column);
+                let (row, column) = (chunk / parts, chunk % parts * self.chunk);
+                let count = self.chunk.min(self.columns - column);
                 let at = |stream: &Stream| {
                     let memory = if stream.memory == 0 { base } else { memories.get(stream.memory - 1) };
                     // SAFETY: the stream lies in its memory, as the caller promises.
@@ -141,7 +196,7 @@ mod tests {
     #[test]
     fn lines_run_over_rows_and_chunks() {
         at_every_level(|| {
-            for (rows, columns) in [(1, 1), (3, 7), (2, 300), (200, 500)] {
+            for (rows, columns) in [(1, 1), (3, 7), (100, 1), (1000, 32), (67, 100), (2, 300), (200, 500)] {
                 let x: Vec<f32> = (0..rows * columns).map(|i| i as f32).collect();
                 let bias: Vec<f32> = (0..columns).map(|i| i as f32 * 0.5).collect();
                 let mut y = vec![0f32; rows * columns];
@@ -149,21 +204,28 @@ mod tests {
                 let register = |offset| Stream { offset, ..Stream::default() };
                 let line = |operation, args, out| Line { body: body(operation, Number::F32).unwrap(), args, out };
                 let unused = Stream::default();
-                let program = Program {
+                let mut program = Program {
                     lines: vec![
                         line(Operation::Add, [full(1), Stream { memory: 2, row_step: 0, ..full(2) }, unused], register(1024)),
                         line(Operation::Mul, [register(1024), register(0), unused], full(3)),
                     ],
                     splats: vec![Splat { offset: 0, single: 1, size: 4 }],
+                    patterns: Vec::new(),
+                    chunk: CHUNK,
                     registers: 2 * CHUNK,
                     rows,
                     columns,
                 };
                 let singles = [0, u64::from(2f32.to_bits())];
                 let memories = [x.as_ptr().cast_mut().cast(), bias.as_ptr().cast_mut().cast(), y.as_mut_ptr().cast()];
-                unsafe { program.run(&memories, &singles) };
-                for (i, y) in y.iter().enumerate() {
-                    assert_eq!(*y, 2.0 * (x[i] + bias[i % columns]), "{rows} {columns} {i}");
+                for joined in [false, true] {
+                    y.fill(0.0);
+                    // SAFETY: the streams lie in the memories.
+                    unsafe { program.run(&memories, &singles) };
+                    for (i, y) in y.iter().enumerate() {
+                        assert_eq!(*y, 2.0 * (x[i] + bias[i % columns]), "{rows} {columns} {i}, joined {joined}");
+                    }
+                    program.join_rows();
                 }
             }
         });

@@ -144,7 +144,15 @@ impl<'a> Shapes<'a> {
             },
             single_of: HashMap::new(),
             splats: HashMap::new(),
-            program: Program { lines: Vec::new(), splats: Vec::new(), registers: 0, rows: 1, columns: 1 },
+            program: Program {
+                lines: Vec::new(),
+                splats: Vec::new(),
+                patterns: Vec::new(),
+                chunk: CHUNK,
+                registers: 0,
+                rows: 1,
+                columns: 1,
+            },
             free: Vec::new(),
             memory_of: HashMap::new(),
             streams: vec![None; fused.ops.len()],
@@ -162,6 +170,8 @@ impl<'a> Shapes<'a> {
             if binder.contiguous {
                 program.columns *= program.rows;
                 program.rows = 1;
+            } else {
+                program.join_rows();
             }
             // Rows of a few elements are better off with loops of their own.
             if program.rows > 4 && program.columns < 16 {

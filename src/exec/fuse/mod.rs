@@ -10,15 +10,17 @@
 
 mod layout;
 mod run;
+mod scalar;
 
 use super::run::{Input, Item, NO_FLAG, Run, Step};
 use crate::compute::program::{Number, Operation, body};
 use crate::graph::op::{KernelFn, NodeInfo};
 use crate::tensor::DType;
 use layout::Layout;
+pub(super) use scalar::ScalarLoop;
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// A group of steps that run as one.
 pub(super) struct Fused {
@@ -38,6 +40,8 @@ pub(super) struct Fused {
     ops: Vec<VirtualOp>,
     results: Vec<Outcome>,
     axes: Vec<Axis>,
+    /// For the shapes of the first run, and for the latest others.
+    first_layout: OnceLock<Layout>,
     layout: Mutex<Option<Arc<Layout>>>,
 }
 
@@ -476,6 +480,7 @@ fn build(steps: &[&Step], is_output: &dyn Fn(usize) -> bool) -> Option<Fused> {
         ops: builder.ops,
         results,
         axes: builder.axes,
+        first_layout: OnceLock::new(),
         layout: Mutex::new(None),
     })
 }

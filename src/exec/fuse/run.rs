@@ -14,7 +14,8 @@ impl Fused {
     /// # Errors
     /// What the steps of the group return, with the step's name.
     pub fn run(&self, slots: &mut [Value], step: &StepState) -> Result<()> {
-        let outputs = {
+        let mut outputs: Outputs = SmallVec::new();
+        let done = {
             let mut inputs: SmallVec<[&Tensor; 16]> = SmallVec::new();
             for input in &self.inputs {
                 match &slots[input.slot as usize] {
@@ -22,18 +23,19 @@ impl Fused {
                     _ => break,
                 }
             }
-            if inputs.len() == self.inputs.len() && of_types(&inputs, &self.input_types) { self.compute(&inputs)? } else { None }
+            inputs.len() == self.inputs.len()
+                && of_types(&inputs, &self.input_types)
+                && self.compute(&inputs, &mut outputs)?
         };
-        match outputs {
-            Some(outputs) => {
-                for input in self.inputs.iter().filter(|i| i.take) {
-                    slots[input.slot as usize] = Value::Dead;
-                }
-                for (&slot, output) in self.outputs.iter().zip(outputs) {
-                    slots[slot as usize] = Value::Tensor(output);
-                }
+        if done {
+            for input in self.inputs.iter().filter(|i| i.take) {
+                slots[input.slot as usize] = Value::Dead;
             }
-            None => self.one_by_one(slots, step)?,
+            for (&slot, output) in self.outputs.iter().zip(outputs) {
+                slots[slot as usize] = Value::Tensor(output);
+            }
+        } else {
+            self.one_by_one(slots, step)?;
         }
         for &slot in &self.drop {
             slots[slot as usize] = Value::Dead;
@@ -41,29 +43,20 @@ impl Fused {
         Ok(())
     }
 
-    /// The outputs, unless the inputs don't fit the program.
-    fn compute(&self, inputs: &[&Tensor]) -> Result<Option<SmallVec<[Tensor; 8]>>> {
-        let layout = self.layout(inputs);
-        let Some(bound) = &layout.bound else { return Ok(None) };
-        for &(input, rank) in &layout.axes {
-            let Ok([axis]) = inputs[input].as_slice::<i32>() else { return Ok(None) };
-            if *axis != -1 && *axis as usize != rank - 1 {
-                return Ok(None);
+    /// Computes the outputs; false where the inputs don't fit the program.
+    fn compute(&self, inputs: &[&Tensor], outputs: &mut Outputs) -> Result<bool> {
+        let first = self.first_layout.get_or_init(|| Layout::new(self, inputs));
+        if first.fits(inputs) {
+            return first.run(inputs, outputs);
+        }
+        let layout = {
+            let mut known = self.layout.lock().unwrap_or_else(|e| e.into_inner());
+            match &*known {
+                Some(layout) if layout.fits(inputs) => layout.clone(),
+                _ => known.insert(Arc::new(Layout::new(self, inputs))).clone(),
             }
-        }
-        bound.run(inputs).map(Some)
-    }
-
-    fn layout(&self, inputs: &[&Tensor]) -> Arc<Layout> {
-        let mut known = self.layout.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(layout) = &*known
-            && layout.shapes.iter().zip(inputs).all(|(dims, input)| **dims == *input.dims())
-        {
-            return layout.clone();
-        }
-        let layout = Arc::new(Layout::new(self, inputs));
-        *known = Some(layout.clone());
-        layout
+        };
+        layout.run(inputs, outputs)
     }
 
     /// Runs the steps as they were.
@@ -99,18 +92,46 @@ impl Fused {
     }
 }
 
+/// What a group computes.
+type Outputs = SmallVec<[Tensor; 8]>;
+
+impl Layout {
+    /// Whether it was made for inputs of these shapes.
+    #[inline]
+    fn fits(&self, inputs: &[&Tensor]) -> bool {
+        let same = |a: &[usize], b: &[usize]| a.len() == b.len() && (0..a.len()).all(|i| a[i] == b[i]);
+        self.shapes.iter().zip(inputs).all(|(dims, input)| same(dims, input.dims()))
+    }
+
+    fn run(&self, inputs: &[&Tensor], outputs: &mut Outputs) -> Result<bool> {
+        let Some(bound) = &self.bound else { return Ok(false) };
+        for &(input, rank) in &self.axes {
+            let Ok([axis]) = inputs[input].as_slice::<i32>() else { return Ok(false) };
+            if *axis != -1 && *axis as usize != rank - 1 {
+                return Ok(false);
+            }
+        }
+        bound.run(inputs, outputs).map(|()| true)
+    }
+}
+
 impl Bound {
-    fn run(&self, inputs: &[&Tensor]) -> Result<SmallVec<[Tensor; 8]>> {
-        let mut singles: SmallVec<[u64; 32]> = SmallVec::from_elem(0, self.num_singles);
-        let base: *mut u8 = singles.as_mut_ptr().cast();
+    fn run(&self, inputs: &[&Tensor], outputs: &mut Outputs) -> Result<()> {
+        let mut singles: SmallVec<[u64; 16]> = SmallVec::from_elem(0, self.num_singles);
         for &(input, offset, size, place) in &self.single_inputs {
+            if let (0, Some(word)) = (offset, inputs[input].inline_word()) {
+                singles[place] = word;
+                continue;
+            }
             let bytes = inputs[input].bytes()?;
             if bytes.len() < offset + size {
                 bail!(Internal, "a single element of {size} bytes at {offset} isn't in {} bytes", bytes.len());
             }
-            // SAFETY: the bytes are there, a place has 8 bytes, and there are `num_singles` places.
-            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr().add(offset), base.add(place * 8), size) };
+            let mut word = [0; 8];
+            word[..size].copy_from_slice(&bytes[offset..offset + size]);
+            singles[place] = u64::from_ne_bytes(word);
         }
+        let base: *mut u8 = singles.as_mut_ptr().cast();
         for op in &self.single_ops {
             // SAFETY: the places exist and hold elements of the operation's type; the result has a place of its own.
             unsafe {
@@ -118,28 +139,24 @@ impl Bound {
                 (op.body)(args, base.add(op.out * 8), 1);
             }
         }
-        let mut outputs: SmallVec<[Tensor; 8]> = SmallVec::new();
         for output in &self.outputs {
-            let mut tensor = Tensor::uninit(output.dtype, &output.dims)?;
-            if let Some(place) = output.single {
-                let bytes = tensor.bytes_mut()?;
-                // SAFETY: a place has 8 bytes, and a single element no more; its bytes are valid for its type.
-                unsafe { std::ptr::copy_nonoverlapping(base.add(place * 8), bytes.as_mut_ptr(), bytes.len().min(8)) };
-            }
-            outputs.push(tensor);
+            outputs.push(match output.single {
+                Some(place) => Tensor::single(output.dtype, &output.dims, singles[place]),
+                None => Tensor::uninit(output.dtype, &output.dims)?,
+            });
         }
         if let Some(program) = &self.program {
             let mut memories: SmallVec<[*mut u8; 16]> = SmallVec::new();
             for &input in &self.full_inputs {
                 memories.push(inputs[input].bytes()?.as_ptr().cast_mut());
             }
-            for output in &mut outputs {
+            for output in &mut *outputs {
                 memories.push(output.bytes_mut()?.as_mut_ptr());
             }
             // SAFETY: the layout was made for inputs of these shapes, whose dtypes are those of the plan; outputs are new.
             unsafe { program.run(&memories, &singles) };
         }
-        Ok(outputs)
+        Ok(())
     }
 }
 

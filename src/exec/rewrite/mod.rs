@@ -5,6 +5,7 @@ mod accumulate;
 mod duplicates;
 mod fold;
 mod identity;
+mod layouts;
 mod products;
 mod waits;
 
@@ -33,6 +34,8 @@ pub struct Rewrites {
     pub slice_before_products: bool,
     /// A sum over a loop's iterations of products is one product after the loop.
     pub products_after_loops: bool,
+    /// A matrix that stays the same in a loop is laid out once for the products with it.
+    pub lay_out_matrices: bool,
     /// Loops of the usual form keep their variables in place, without Merge and Switch.
     pub simplify_loops: bool,
     /// Chains of element-wise steps are one step, a pass over chunks that stay in the first cache.
@@ -51,6 +54,7 @@ impl Rewrites {
         products_before_loops: true,
         slice_before_products: true,
         products_after_loops: true,
+        lay_out_matrices: true,
         simplify_loops: true,
         fuse_elementwise: true,
         hoist_invariants: true,
@@ -64,6 +68,7 @@ impl Rewrites {
         products_before_loops: false,
         slice_before_products: false,
         products_after_loops: false,
+        lay_out_matrices: false,
         simplify_loops: false,
         fuse_elementwise: false,
         hoist_invariants: false,
@@ -91,14 +96,17 @@ pub(super) fn rewrite(flow: &mut Dataflow, rewrites: &Rewrites) -> Result<()> {
         duplicates::merge_duplicates(flow);
     }
     if rewrites.products_before_loops {
-        products::products_before_loops(flow);
+        products::products_before_loops(flow, rewrites.lay_out_matrices);
     }
     flow.remove_unused();
     if rewrites.slice_before_products {
-        products::slice_before_products(flow);
+        products::slice_before_products(flow, rewrites.lay_out_matrices);
     }
     if rewrites.products_after_loops {
         accumulate::products_after_loops(flow);
+    }
+    if rewrites.lay_out_matrices {
+        layouts::lay_out_matrices(flow);
     }
     flow.remove_unused();
     Ok(())

@@ -2,6 +2,7 @@
 //! the loop, and what is cut away after the product is not computed.
 
 use super::super::dataflow::{Action, Dataflow, FlowNode, Source};
+use super::layouts::{layout_of, multiply, stays};
 use crate::compute::gemm::{Matrix, MatrixMut, gemm};
 use crate::error::{Result, bail};
 use crate::graph::op::{Control, Kernel, KernelCtx, NodeInfo, Value};
@@ -15,18 +16,18 @@ use std::sync::Arc;
 const LARGEST: usize = 64 << 20;
 
 /// An op that a rewrite runs itself where its own way doesn't fit.
-struct Original {
+pub(super) struct Original {
     info: Arc<NodeInfo>,
     kernel: Kernel,
 }
 
 impl Original {
-    fn of(node: &FlowNode) -> Option<Original> {
+    pub fn of(node: &FlowNode) -> Option<Original> {
         let kernel = node.kernel().filter(|_| node.is_pure())?;
         Some(Original { info: node.info.clone(), kernel })
     }
 
-    fn run(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+    pub fn run(&self, inputs: &[&Tensor]) -> Result<Tensor> {
         let inputs = inputs.iter().map(|&t| Value::Tensor(t.clone())).collect();
         match run_pure(&self.info, self.kernel, inputs)?.into_iter().next() {
             Some(Value::Tensor(tensor)) => Ok(tensor),
@@ -36,7 +37,7 @@ impl Original {
 }
 
 /// The Enter of a value that stays the same in the loop, by its position.
-fn constant_enter(flow: &Dataflow, source: Source) -> Option<usize> {
+pub(super) fn constant_enter(flow: &Dataflow, source: Source) -> Option<usize> {
     match source {
         Source::Node(n, 0) if flow.nodes[n].control() == Some(Control::Enter) => {
             let enter = &flow.nodes[n];
@@ -46,7 +47,7 @@ fn constant_enter(flow: &Dataflow, source: Source) -> Option<usize> {
     }
 }
 
-fn is_plain_product(node: &FlowNode, transpose_b: bool) -> bool {
+pub(super) fn is_plain_product(node: &FlowNode, transpose_b: bool) -> bool {
     let flag = |name: &str| node.info.boolean(name).unwrap_or(false);
     node.is_op(&["MatMul"])
         && !flag("transpose_a")
@@ -56,10 +57,10 @@ fn is_plain_product(node: &FlowNode, transpose_b: bool) -> bool {
 
 /// `concat([x, h]) W` in a loop, where x is read from a TensorArray that was filled before the loop and W stays the same:
 /// the products of all x with their part of W are computed at once before the loop, and each iteration adds that of h.
-pub(super) fn products_before_loops(flow: &mut Dataflow) {
+pub(super) fn products_before_loops(flow: &mut Dataflow, lay_out: bool) {
     for product in 0..flow.nodes.len() {
         if let Some(found) = find_input_product(flow, product) {
-            found.apply(flow);
+            found.apply(flow, lay_out);
         }
     }
 }
@@ -105,7 +106,7 @@ fn find_input_product(flow: &Dataflow, product: usize) -> Option<InputProduct> {
 }
 
 impl InputProduct {
-    fn apply(self, flow: &mut Dataflow) {
+    fn apply(self, flow: &mut Dataflow, lay_out: bool) {
         let outside = self.enters.iter().map(|&e| flow.nodes[e].inputs[0]).collect();
         let before = flow.add_made(self.enters[2], "InputProducts", outside, 1, Box::new(input_products));
         let model = &flow.nodes[self.enters[2]];
@@ -122,6 +123,10 @@ impl InputProduct {
         let weights = Source::Node(self.enters[2], 0);
         let InputProduct { product, original, concat, index, x, h, axis, .. } = self;
         flow.nodes[product].inputs = vec![Source::Node(enter, 0), index, h, weights, x, axis];
+        if lay_out {
+            let layout = layout_of(flow, product, weights);
+            flow.nodes[product].inputs.push(layout);
+        }
         flow.nodes[product].action = Action::Made(Box::new(move |ctx: &mut KernelCtx| {
             if let Some(sum) = add_product(ctx)? {
                 return ctx.set(0, sum);
@@ -177,12 +182,13 @@ fn add_product(ctx: &KernelCtx) -> Result<Option<Tensor>> {
     let out = sum.as_mut_slice::<f32>()?;
     out.copy_from_slice(&products.as_slice::<f32>()?[index * batch * n..][..batch * n]);
     let part = Matrix::new(&weights.as_slice::<f32>()?[(depth - hidden) * n..], hidden, n);
-    gemm(Matrix::new(h.as_slice()?, batch, hidden), part, MatrixMut::new(out, batch, n), true);
+    let h = Matrix::new(h.as_slice()?, batch, hidden);
+    multiply(ctx, 6, (depth - hidden, depth), h, part, MatrixMut::new(out, batch, n), true)?;
     Ok(Some(sum))
 }
 
 /// `Slice(A Bᵀ)`, where nothing else needs the product: only the columns that are kept are computed.
-pub(super) fn slice_before_products(flow: &mut Dataflow) {
+pub(super) fn slice_before_products(flow: &mut Dataflow, lay_out: bool) {
     let (consumers, waited, fetched) = (flow.consumers(), flow.waited(), flow.fetched());
     for slice in 0..flow.nodes.len() {
         let node = &flow.nodes[slice];
@@ -200,6 +206,12 @@ pub(super) fn slice_before_products(flow: &mut Dataflow) {
         let controls = product_node.controls.clone();
         let node = &mut flow.nodes[slice];
         node.inputs = vec![a, b, begin, size];
+        let constant = lay_out && stays(flow, b);
+        if constant {
+            let layout = layout_of(flow, slice, b);
+            flow.nodes[slice].inputs.push(layout);
+        }
+        let node = &mut flow.nodes[slice];
         for control in controls {
             if !node.controls.contains(&control) {
                 node.controls.push(control);
@@ -230,6 +242,7 @@ fn sliced_product(ctx: &KernelCtx) -> Result<Option<Tensor>> {
     }
     let mut out = Tensor::uninit(DType::Float, &[m, columns])?;
     let b = Matrix::new(&b.as_slice::<f32>()?[first * k..(first + columns) * k], columns, k);
-    gemm(Matrix::new(a.as_slice()?, m, k), b.transposed(), MatrixMut::new(out.as_mut_slice()?, m, columns), false);
+    let (a, c) = (Matrix::new(a.as_slice()?, m, k), MatrixMut::new(out.as_mut_slice()?, m, columns));
+    multiply(ctx, 4, (first, first + columns), a, b.transposed(), c, false)?;
     Ok(Some(out))
 }

@@ -1,8 +1,10 @@
 //! Convolutions as matrix products over gathered windows.
 
 use super::geometry::Geometry;
+use crate::compute::conv::{self, Conv2d};
 use crate::compute::gemm::{GemmElement, Matrix, MatrixMut, gemm};
-use crate::compute::pool::parallel_pieces;
+use crate::compute::pool::{current_threads, parallel_pieces};
+use crate::ops::nn::window::Axis;
 use crate::tensor::Element;
 
 /// Elements of gathered windows that are held at a time.
@@ -12,6 +14,21 @@ const BLOCK: usize = 128 << 10;
 pub(super) trait ConvElement: Element + GemmElement {
     /// The sum, which wraps around for integers.
     fn plus(self, other: Self) -> Self;
+
+    /// The convolution without laying out windows; tells whether it was computed.
+    fn direct(_: &Conv2d, _input: &[Self], _filter: &[Self], _output: &mut [Self]) -> bool {
+        false
+    }
+
+    /// The same for the filter's gradient.
+    fn direct_filter(_: &Conv2d, _input: &[Self], _gradient: &[Self], _filter: &mut [Self]) -> bool {
+        false
+    }
+
+    /// The same for the input's gradient.
+    fn direct_input(_: &Conv2d, _filter: &[Self], _gradient: &[Self], _input: &mut [Self]) -> bool {
+        false
+    }
 }
 
 impl ConvElement for f32 {
@@ -19,6 +36,53 @@ impl ConvElement for f32 {
     fn plus(self, other: f32) -> f32 {
         self + other
     }
+
+    fn direct(sizes: &Conv2d, input: &[f32], filter: &[f32], output: &mut [f32]) -> bool {
+        let fits = sizes.is_direct();
+        if fits {
+            conv::conv2d_direct(sizes, input, filter, output);
+        }
+        fits
+    }
+
+    fn direct_filter(sizes: &Conv2d, input: &[f32], gradient: &[f32], filter: &mut [f32]) -> bool {
+        // With fewer images than threads, products share the work better.
+        let fits = sizes.is_direct() && sizes.batch >= current_threads();
+        if fits {
+            conv::conv2d_backprop_filter_direct(sizes, input, gradient, filter);
+        }
+        fits
+    }
+
+    fn direct_input(sizes: &Conv2d, filter: &[f32], gradient: &[f32], input: &mut [f32]) -> bool {
+        let turned = sizes.of_input_gradient();
+        if let Some(turned) = &turned {
+            conv::conv2d_backprop_input_direct(sizes, turned, filter, gradient, input);
+        }
+        turned.is_some()
+    }
+}
+
+/// The sizes of a convolution over two dimensions; none for one over three.
+fn plain_sizes(geometry: &Geometry) -> Option<Conv2d> {
+    let [depth, rows, columns] = &geometry.axes;
+    let axis = |axis: &Axis| conv::Axis {
+        input: axis.input,
+        output: axis.output,
+        window: axis.window,
+        stride: axis.stride,
+        dilation: axis.dilation,
+        padding: axis.before,
+    };
+    let flat = depth.input == 1 && depth.output == 1 && depth.window == 1 && depth.before == 0;
+    flat.then(|| Conv2d {
+        batch: geometry.batch,
+        rows: axis(rows),
+        columns: axis(columns),
+        in_channels: geometry.in_channels,
+        out_channels: geometry.out_channels,
+        groups: geometry.groups(),
+    })
 }
 
 impl ConvElement for f64 {
@@ -136,6 +200,9 @@ pub(super) fn forward<T: ConvElement>(geometry: &Geometry, input: &[T], filter: 
         let (a, b) = (Matrix::new(input, rows, window), Matrix::new(filter, window, outputs));
         return gemm(a, b, MatrixMut::new(output, rows, outputs), false);
     }
+    if plain_sizes(geometry).is_some_and(|sizes| T::direct(&sizes, input, filter, output)) {
+        return;
+    }
     let rows = block_rows(geometry);
     parallel_pieces(output, rows * outputs, 1, |first, piece| {
         let mut gathered = vec![T::default(); rows * window];
@@ -164,6 +231,9 @@ pub(super) fn backprop_filter<T: ConvElement>(geometry: &Geometry, input: &[T], 
     let (each, total) = (outputs / groups, out_backprop.len() / outputs);
     let rows = block_rows(geometry).min(total);
     let pointwise = geometry.is_pointwise() && groups == 1;
+    if plain_sizes(geometry).is_some_and(|sizes| T::direct_filter(&sizes, input, out_backprop, filter)) {
+        return;
+    }
     let mut gathered = vec![T::default(); if pointwise { 0 } else { rows * window }];
     for first in (0..total).step_by(if pointwise { total } else { rows }) {
         let count = if pointwise { total } else { rows.min(total - first) };
@@ -196,6 +266,9 @@ pub(super) fn backprop_input<T: ConvElement>(geometry: &Geometry, filter: &[T], 
         let rows = out_backprop.len() / outputs;
         let (a, b) = (Matrix::new(out_backprop, rows, outputs), Matrix::new(filter, window, outputs).transposed());
         return gemm(a, b, MatrixMut::new(input, rows, window), false);
+    }
+    if plain_sizes(geometry).is_some_and(|sizes| T::direct_input(&sizes, filter, out_backprop, input)) {
+        return;
     }
     let rows = block_rows(geometry).min(positions);
     parallel_pieces(input, image, 1, |first_image, piece| {
