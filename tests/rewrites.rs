@@ -190,36 +190,34 @@ fn recurrent_networks() -> Result<()> {
     Ok(())
 }
 
-/// Loops over single numbers, with several kinds of conditions, bodies and numbers of iterations.
+/// Loops over single numbers, and the same over vectors, with several numbers of iterations.
 #[test]
 fn scalar_loops() -> Result<()> {
-    for limit in [0i32, 1, 2, 5000] {
+    for start_value in [Tensor::scalar(3f32), Tensor::vector(&[1f32]), Tensor::vector(&[1f32, 2.0])] {
         let g = Graph::new();
-        let end = g.placeholder(DType::Int32, Shape::unknown())?;
-        let start = g.placeholder(DType::Float, Shape::unknown())?;
-        let count = g.constant(0i32)?;
-        let flag = g.constant(true)?;
+        let end = g.placeholder(DType::Int32, Shape::known(&[]))?;
+        let start = g.placeholder(DType::Float, start_value.shape())?;
+        let (count, flag) = (g.constant(0i32)?, g.constant(true)?);
         let out = g.while_loop(
             |g, v| {
                 let less = g.op("Less").input(v[0]).input(end).output()?;
                 g.op("LogicalAnd").input(less).input(v[2]).output()
             },
             |g, v| {
-                let one = g.constant(1i32)?;
+                let (one, half) = (g.constant(1i32)?, g.constant(0.5f32)?);
                 let next = g.op("AddV2").input(v[0]).input(one).output()?;
-                let half = g.constant(0.5f32)?;
                 let scaled = g.op("Mul").input(v[1]).input(half).output()?;
-                let moved = g.op("AddN").input_list(&[scaled, half, v[3]]).output()?;
+                let moved = g.op("AddN").input_list(&[scaled, v[3], v[3]]).output()?;
                 let small = g.op("Less").input(moved).input(start).output()?;
-                let picked = g.op("SelectV2").input(small).input(moved).input(v[1]).output()?;
-                let positive = g.op("GreaterEqual").input(moved).input(v[1]).output()?;
-                let goes_on = g.op("LogicalOr").input(positive).input(v[2]).output()?;
+                let picked = g.op("SelectV2").input(small).input(moved).input(half).output()?;
+                let early = g.op("LessEqual").input(next).input(end).output()?;
+                let goes_on = g.op("LogicalAnd").input(early).input(v[2]).output()?;
                 Ok(vec![next, moved, goes_on, picked])
             },
             vec![count, start, flag, start],
             &metagraph::WhileOptions::default(),
         )?;
-        for start_value in [Tensor::scalar(3f32), Tensor::vector(&[1f32]), Tensor::vector(&[1f32, 2.0])] {
+        for limit in [0i32, 1, 2, 5000] {
             let feeds = [(end, &Tensor::scalar(limit)), (start, &start_value)];
             check(&format!("limit {limit}, from {start_value}"), &g, &out, &feeds);
         }

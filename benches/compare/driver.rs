@@ -160,7 +160,9 @@ fn answer(command: &Value, loaded: &mut HashMap<String, Loaded>) -> Anything<Val
         "save" => {
             kept(loaded)?;
             let row = &loaded[dir];
-            json!(times(seconds, || Ok(row.saver.save(&row.session, Path::new(out)).map(drop)?))?)
+            let mut options = train::SaveOptions::default();
+            options.write_meta_graph = false;
+            json!(times(seconds, || Ok(row.saver.save_with(&row.session, Path::new(out), &options).map(drop)?))?)
         }
         "restore" => {
             kept(loaded)?;

@@ -244,7 +244,13 @@ impl Forward<'_> {
 }
 
 /// The gradient of the input (TF op Conv2DBackpropInput), where [`Conv2d::of_input_gradient`].
-pub fn conv2d_backprop_input_direct(sizes: &Conv2d, turned: &Conv2d, filter: &[f32], gradient: &[f32], input_gradient: &mut [f32]) {
+pub fn conv2d_backprop_input_direct(
+    sizes: &Conv2d,
+    turned: &Conv2d,
+    filter: &[f32],
+    gradient: &[f32],
+    input_gradient: &mut [f32],
+) {
     check_length("filter", filter, sizes.filter_size());
     let (inputs, outputs) = (sizes.in_channels, sizes.out_channels);
     let mut turned_filter = scratch::take::<f32>(sizes.filter_size());

@@ -12,8 +12,8 @@ mod pooling;
 mod tests;
 
 pub use dense::{conv2d, conv2d_backprop_filter, conv2d_backprop_input};
-pub use direct::{conv2d_backprop_filter_direct, conv2d_backprop_input_direct, conv2d_direct};
 pub use depthwise::{depthwise_conv2d, depthwise_conv2d_backprop_filter, depthwise_conv2d_backprop_input};
+pub use direct::{conv2d_backprop_filter_direct, conv2d_backprop_input_direct, conv2d_direct};
 pub use pooling::{avg_pool, avg_pool_gradient, max_pool, max_pool_gradient, max_pool_with_argmax};
 
 use std::ops::Range;

@@ -78,13 +78,13 @@ fn few_rows<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) -> b
     true
 }
 
-/// Cuts the columns into pieces for the threads, two for each.
+/// Cuts the columns into pieces for the threads, four for each, so that a late thread leaves some to the others.
 fn for_columns(m: usize, k: usize, n: usize, body: impl Fn(Range<usize>) + Sync) {
     if m * k * n < PARALLEL_FROM {
         return body(0..n);
     }
     let units = n.div_ceil(UNIT);
-    let grain = (PARALLEL_FROM / 2).div_ceil(m * k * UNIT).max(units.div_ceil(2 * current_threads()));
+    let grain = (PARALLEL_FROM / 4).div_ceil(m * k * UNIT).max(units.div_ceil(4 * current_threads()));
     parallel_for(units, grain, |units| body(units.start * UNIT..(units.end * UNIT).min(n)));
 }
 

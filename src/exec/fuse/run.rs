@@ -23,9 +23,7 @@ impl Fused {
                     _ => break,
                 }
             }
-            inputs.len() == self.inputs.len()
-                && of_types(&inputs, &self.input_types)
-                && self.compute(&inputs, &mut outputs)?
+            inputs.len() == self.inputs.len() && of_types(&inputs, &self.input_types) && self.compute(&inputs, &mut outputs)?
         };
         if done {
             for input in self.inputs.iter().filter(|i| i.take) {

@@ -13,7 +13,7 @@ use crate::tensor::{DType, Tensor, Variant};
 use std::any::Any;
 use std::sync::{Arc, Mutex};
 
-/// Once it has collected this many numbers, a collector multiplies what it has.
+/// Once it holds this many numbers, a collector multiplies what it has.
 const FLUSH_AT: usize = 1 << 24;
 
 /// The nodes of a variable that sums products.
@@ -102,8 +102,9 @@ struct Collector(Mutex<Rows>);
 #[derive(Debug)]
 struct Rows {
     sum: Tensor,
-    a: Vec<f32>,
-    b: Vec<f32>,
+    pairs: Vec<(Tensor, Tensor)>,
+    /// The numbers in the pairs.
+    held: usize,
 }
 
 impl Variant for Collector {
@@ -115,21 +116,35 @@ impl Variant for Collector {
 impl Rows {
     fn multiply(&mut self) -> Result<()> {
         let &[m, n] = self.sum.dims() else { bail!(InvalidArgument, "a sum of products has shape {:?}", self.sum.dims()) };
-        if m == 0 || n == 0 || self.a.is_empty() {
+        let pairs = std::mem::take(&mut self.pairs);
+        self.held = 0;
+        let rows: usize = pairs.iter().map(|p| p.0.dims()[0]).sum();
+        if m == 0 || n == 0 || rows == 0 {
             return Ok(());
         }
-        let rows = self.a.len() / m;
+        let a = stack(pairs.iter().map(|p| &p.0), rows, m)?;
+        let b = stack(pairs.iter().map(|p| &p.1), rows, n)?;
         let out = MatrixMut::new(self.sum.as_mut_slice::<f32>()?, m, n);
-        gemm(Matrix::new(&self.a, rows, m).transposed(), Matrix::new(&self.b, rows, n), out, true);
-        self.a.clear();
-        self.b.clear();
+        gemm(Matrix::new(a.as_slice()?, rows, m).transposed(), Matrix::new(b.as_slice()?, rows, n), out, true);
         Ok(())
     }
 }
 
+/// Matrices of the same number of columns below one another.
+fn stack<'a>(parts: impl Iterator<Item = &'a Tensor>, rows: usize, columns: usize) -> Result<Tensor> {
+    let mut all = Tensor::uninit(DType::Float, &[rows, columns])?;
+    let mut rest = all.as_mut_slice::<f32>()?;
+    for part in parts {
+        let (to, after) = rest.split_at_mut(part.len());
+        to.copy_from_slice(part.as_slice()?);
+        rest = after;
+    }
+    Ok(all)
+}
+
 fn start_sum(ctx: &mut KernelCtx) -> Result<()> {
     let sum = ctx.take(0)?;
-    ctx.set(0, Tensor::variant(Arc::new(Collector(Mutex::new(Rows { sum, a: Vec::new(), b: Vec::new() })))))
+    ctx.set(0, Tensor::variant(Arc::new(Collector(Mutex::new(Rows { sum, pairs: Vec::new(), held: 0 })))))
 }
 
 fn collector(value: &Tensor) -> Result<Arc<Collector>> {
@@ -154,9 +169,10 @@ fn collect(ctx: &mut KernelCtx) -> Result<()> {
             rows.sum.dims()
         );
     }
-    rows.a.extend_from_slice(a.as_slice()?);
-    rows.b.extend_from_slice(b.as_slice()?);
-    if rows.a.len() + rows.b.len() > FLUSH_AT {
+    let pair = (a.clone(), b.clone());
+    rows.held += a.len() + b.len();
+    rows.pairs.push(pair);
+    if rows.held > FLUSH_AT {
         rows.multiply()?;
     }
     drop(rows);

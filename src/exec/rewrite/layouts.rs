@@ -10,7 +10,7 @@ use std::any::Any;
 use std::sync::{Arc, OnceLock};
 
 /// Products of at most this many rows or columns read the matrix as it is.
-const FEW: usize = 8;
+const FEW: usize = 3;
 
 /// Larger matrices, in bytes, are laid out at each product, in parts.
 const LARGEST: usize = 64 << 20;

@@ -84,15 +84,56 @@ pub(super) fn places<T: Ordered>(geometry: &Geometry, input: &[T]) -> Vec<i64> {
     places
 }
 
-/// The gradient of the input: each output's gradient goes to where its maximum stands.
+/// The gradient of the input: each output's gradient goes to where its maximum stands, as [`places`] finds it.
 pub(super) fn backprop<T: Ordered>(geometry: &Geometry, input: &[T], out_backprop: &[T], output: &mut [T]) {
+    const NONE: u32 = u32::MAX;
     output.fill(T::zero());
-    let places = places(geometry, input);
-    let each = geometry.rows() * geometry.row();
-    if each == 0 || geometry.image() == 0 {
+    let (row, image, channels) = (geometry.row(), geometry.image(), geometry.channels);
+    let each = geometry.rows() * row;
+    if each == 0 || image == 0 {
         return;
     }
-    let images = output.chunks_exact_mut(geometry.image());
+    if image >= NONE as usize {
+        return backprop_to(&places(geometry, input), each, image, out_backprop, output);
+    }
+    parallel_pieces(output, image, GRAIN.div_ceil(image), |first, piece| {
+        let (mut maxima, mut places) = (vec![T::zero(); row], vec![NONE; row]);
+        for (i, sums) in piece.chunks_exact_mut(image).enumerate() {
+            let source = &input[(first + i) * image..][..image];
+            let gradients = &out_backprop[(first + i) * each..][..each];
+            for (y, gradients) in gradients.chunks_exact(row).enumerate() {
+                places.fill(NONE);
+                vectorize(
+                    #[inline(always)]
+                    || {
+                        geometry.windows(
+                            y,
+                            #[inline(always)]
+                            |to, from| {
+                                let (maxima, places) = (&mut maxima[to..to + channels], &mut places[to..to + channels]);
+                                let source = &source[from..from + channels];
+                                for c in 0..channels {
+                                    let larger = places[c] == NONE || maxima[c] < source[c];
+                                    maxima[c] = if larger { source[c] } else { maxima[c] };
+                                    places[c] = if larger { (from + c) as u32 } else { places[c] };
+                                }
+                            },
+                        );
+                    },
+                );
+                for (&place, &gradient) in places.iter().zip(gradients) {
+                    if let Some(sum) = sums.get_mut(place as usize) {
+                        *sum = *sum + gradient;
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// Adds gradients, `each` of an image, to their places in images.
+fn backprop_to<T: Ordered>(places: &[i64], each: usize, image: usize, out_backprop: &[T], output: &mut [T]) {
+    let images = output.chunks_exact_mut(image);
     for (image, (places, gradients)) in images.zip(places.chunks_exact(each).zip(out_backprop.chunks_exact(each))) {
         for (&place, &gradient) in places.iter().zip(gradients) {
             if let Some(x) = usize::try_from(place).ok().and_then(|p| image.get_mut(p)) {
