@@ -131,23 +131,6 @@ fn runs_feed_and_fetch() {
 }
 
 #[test]
-fn a_trace_tells_where_the_time_goes() {
-    let folder = Folder::new("trace");
-    model(&folder);
-    let source = ["run", "--meta", "model.meta", "--checkpoint", "model", "--feed", "x=[[1,2]]", "--fetch", "y"];
-    let trace = ["--repeat", "3", "--trace", "step.json"];
-    let told = folder.json(&[&source[..], &trace, &["--json"]].concat());
-    let ops = told["trace"]["ops"].as_array().unwrap();
-    let product = ops.iter().find(|op| op["op"] == "MatMul").unwrap();
-    assert_eq!(product["count"], 1);
-    let file: Value = serde_json::from_slice(&fs::read(folder.file("step.json")).unwrap()).unwrap();
-    let events = file["traceEvents"].as_array().unwrap();
-    assert!(events.iter().any(|e| e["name"] == "MatMul" && e["ph"] == "X" && e["args"]["name"] == "MatMul"));
-    assert!(folder.ok(&[&source[..], &trace].concat()).contains("MatMul"));
-    assert!(folder.fails(1, &[&source[..], &["--trace", "absent/step.json"]].concat()).contains("absent"));
-}
-
-#[test]
 fn training_goes_on_from_a_shell() {
     let folder = Folder::new("train");
     model(&folder);
