@@ -98,7 +98,7 @@ pub(super) enum Body {
     /// Nodes with Merge, Switch and dead values, and back edges.
     General(Region, Vec<Carry>),
     /// Variables in their slots, a condition part, a body part.
-    Usual(LoopBody),
+    Usual(Box<LoopBody>),
 }
 
 /// The body of a loop of the usual form.

@@ -315,7 +315,7 @@ impl Scheduler<'_> {
             self.give_flag(exit, outer_counts);
         }
         let body = match usual {
-            Some((usual, parts)) => Body::Usual(self.usual_body(inner, &usual, parts, &enters, &mut counts)?),
+            Some((usual, parts)) => Body::Usual(Box::new(self.usual_body(inner, &usual, parts, &enters, &mut counts)?)),
             None => {
                 let all = self.enters[inner].clone();
                 for (at, enter) in all.into_iter().enumerate() {
