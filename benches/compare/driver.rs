@@ -160,8 +160,7 @@ fn answer(command: &Value, loaded: &mut HashMap<String, Loaded>) -> Anything<Val
         "save" => {
             kept(loaded)?;
             let row = &loaded[dir];
-            let mut options = train::SaveOptions::default();
-            options.write_meta_graph = false;
+            let options = train::SaveOptions { write_meta_graph: false, ..train::SaveOptions::default() };
             json!(times(seconds, || Ok(row.saver.save_with(&row.session, Path::new(out), &options).map(drop)?))?)
         }
         "restore" => {
