@@ -270,7 +270,7 @@ pub(crate) fn gather_nd_tensor(params: &Tensor, indices: &Tensor) -> Result<Tens
     }
     let mut dims = Dims::from_slice(outer);
     dims.extend_from_slice(&params.dims()[depth..]);
-    if params.is_empty() && outer.iter().product::<usize>() > 0 && params.dims()[..depth].contains(&0) {
+    if params.is_empty() && outer.iter().product::<usize>() > 0 {
         bail!(InvalidArgument, "Requested more than 0 entries, but params is empty.  Params shape: {:?}", params.dims());
     }
     let starts = slice_starts(indices, depth, params.dims())?;

@@ -87,7 +87,7 @@ impl Windows {
                 bail!(Unimplemented, "Only support {what} across space.");
             }
             if let Some(bad) = list.iter().find(|&&v| v < 1 || v > i64::from(u32::MAX)) {
-                bail!(InvalidArgument, "{what} must be positive, got {bad}");
+                bail!(OutOfRange, "{what} is out of range: must be positive, got {bad}");
             }
         }
         for i in 1..rank - 1 {

@@ -67,7 +67,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         shape: quantize_grad_shape,
         kernel: Kernel::Pure(quantize_grad_kernel),
         grad: Grad::Fn(quantize_v4_grad),
-        rows: &["f32[1 2 3], f32[-2 0 2], f32 -1, f32 1 => f32[0 2 0], f32 1, f32 3"],
+        rows: &["f32[1 2 3], f32[-2 0 2], f32 -1, f32 1 => f32[0 2 0], f32 0, f32 0"],
     },
     Op {
         name: "FakeQuantWithMinMaxArgs",
@@ -169,6 +169,11 @@ fn quantize_shape(ctx: &mut InferCtx) -> Result<()> {
     ctx.set(0, input)
 }
 
+/// A number as `T` holds it.
+fn rounded<T: Real>(value: f64) -> f64 {
+    <T as Number>::from_f64(value).to_f64()
+}
+
 /// The grid of whole numbers, and how it is rounded to.
 struct Grid {
     lowest: f64,
@@ -179,15 +184,15 @@ struct Grid {
 impl Grid {
     /// The numbers that a range, shrunk where the grid asks for it, is clamped to, and the scale from it to the grid and
     /// back.
-    fn fit(&self, min: f64, max: f64) -> (f64, f64, f64, f64) {
-        let side = |grid: f64, end: f64| if grid * end > 0.0 { grid / end } else { f64::MAX };
+    fn fit<T: Real>(&self, min: f64, max: f64) -> (f64, f64, f64, f64) {
+        let side = |grid: f64, end: f64| if grid * end > 0.0 { rounded::<T>(grid / end) } else { f64::MAX };
         let (from_min, from_max) = (side(self.lowest, min), side(self.highest, max));
         if from_min < from_max {
-            let back = min / self.lowest;
-            (min, self.highest * back, from_min, back)
+            let back = rounded::<T>(min / self.lowest);
+            (min, rounded::<T>(self.highest * back), from_min, back)
         } else {
-            let back = max / self.highest;
-            (self.lowest * back, max, from_max, back)
+            let back = rounded::<T>(max / self.highest);
+            (rounded::<T>(self.lowest * back), max, from_max, back)
         }
     }
 
@@ -270,12 +275,12 @@ fn quantize_kernel(ctx: &mut KernelCtx) -> Result<()> {
     let output = dispatch!(input.dtype(), floats, T => {
         let values = input.as_slice::<T>()?;
         let fits: Vec<_> =
-            ranges::<T>(ctx, values, channels, given)?.into_iter().map(|(min, max)| grid.fit(min, max)).collect();
+            ranges::<T>(ctx, values, channels, given)?.into_iter().map(|(min, max)| grid.fit::<T>(min, max)).collect();
         let quantized = values.iter().enumerate().map(|(i, &value)| {
             let (min, max, scale, back) = fits[channels.channel(i)];
             let value = value.to_f64();
             let value = if given { value.max(min).min(max) } else { value };
-            <T as Number>::from_f64(grid.round(value * scale) * back)
+            <T as Number>::from_f64(grid.round(rounded::<T>(value * scale)) * back)
         });
         Tensor::new(input.dims(), quantized.collect())?
     });
@@ -320,7 +325,7 @@ fn quantize_grad_kernel(ctx: &mut KernelCtx) -> Result<()> {
     outputs.into_iter().enumerate().try_for_each(|(i, o)| ctx.set(i, o))
 }
 
-/// The gradient where the input is within its channel's range, and the sums of it below and above.
+/// The gradient where the input is within its channel's range; the limits get none.
 fn split_gradient<T: Real>(
     gradients: &[T],
     inputs: &[T],
@@ -329,22 +334,13 @@ fn split_gradient<T: Real>(
     limits: (&[usize], &[usize]),
     ranges: &[(f64, f64)],
 ) -> Result<[Tensor; 3]> {
-    let (mut below, mut above) = (vec![0f64; channels.count], vec![0f64; channels.count]);
     let mut inside = Vec::with_capacity(inputs.len());
     for (i, (&gradient, &input)) in gradients.iter().zip(inputs).enumerate() {
-        let channel = channels.channel(i);
-        let (min, max) = ranges[channel];
+        let (min, max) = ranges[channels.channel(i)];
         let within = (min..=max).contains(&input.to_f64());
         inside.push(if within { gradient } else { T::default() });
-        if input.to_f64() < min {
-            below[channel] += gradient.to_f64();
-        }
-        if input.to_f64() > max {
-            above[channel] += gradient.to_f64();
-        }
     }
-    let narrow = |sums: Vec<f64>| sums.into_iter().map(<T as Number>::from_f64).collect();
-    Ok([Tensor::new(dims, inside)?, Tensor::new(limits.0, narrow(below))?, Tensor::new(limits.1, narrow(above))?])
+    Ok([Tensor::new(dims, inside)?, Tensor::zeros(T::DTYPE, limits.0)?, Tensor::zeros(T::DTYPE, limits.1)?])
 }
 
 /// A range moved so that zero is on the grid: least and greatest value, and the grid's step.

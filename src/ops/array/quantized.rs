@@ -192,6 +192,9 @@ fn quantize_kernel(ctx: &mut KernelCtx) -> Result<()> {
     let (mode, narrow) = (node.string("mode")?, node.boolean("narrow_range")?);
     let to_even = node.string("round_mode")? == "HALF_TO_EVEN";
     let least = node.float("ensure_minimum_range")?;
+    if to_even && mode != "SCALED" {
+        bail!(InvalidArgument, "Round mode 'HALF_TO_EVEN' only supported for mode 'SCALED', but mode is '{mode}'.");
+    }
     let dtype = node.output_types[0];
     let numbers = Numbers::of(dtype)?;
     let input = ctx.input(0)?;

@@ -25,7 +25,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         shape: |ctx| ctx.set(0, Shape::matrix(None, ctx.input(0).rank())),
         kernel: Kernel::Pure(where_kernel),
         grad: Grad::Missing,
-        rows: &["bool[[true false] [false true]] => i64[[0 0] [1 1]]", "f32[0 2] => i64[[1]]", "bool true => i64{1,0}[]"],
+        rows: &["bool[[true false] [false true]] => i64[[0 0] [1 1]]", "f32[0 2] => i64[[1]]"],
     },
     Op {
         name: "Unique",
@@ -115,7 +115,14 @@ pub(crate) fn true_places(input: &Tensor) -> Result<Tensor> {
 }
 
 fn where_kernel(ctx: &mut KernelCtx) -> Result<()> {
-    let output = true_places(ctx.input(0)?)?;
+    let input = ctx.input(0)?;
+    if input.dtype() == DType::Half {
+        bail!(Unimplemented, "No WhereOp available for float16/half type on CPU");
+    }
+    if input.rank() == 0 {
+        bail!(InvalidArgument, "WhereOp : Unhandled input dimensions: 0");
+    }
+    let output = true_places(input)?;
     ctx.set(0, output)
 }
 
@@ -247,12 +254,8 @@ fn unique_kernel(ctx: &mut KernelCtx) -> Result<()> {
     let input = ctx.input(0)?;
     let axis = if ctx.num_inputs() > 1 {
         let axes = ctx.input(1)?;
-        if axes.rank() > 1 || axes.len() > 1 {
-            bail!(
-                InvalidArgument,
-                "axis tensor should be a scalar or a 1D vector of at most one element, got shape {:?}",
-                axes.dims()
-            );
+        if axes.rank() != 1 || axes.len() > 1 {
+            bail!(InvalidArgument, "axis expects a 1D vector of at most one element, got shape {:?}", axes.dims());
         }
         match axes.to_i64s()?.first() {
             Some(&axis) => super::resolve_axis(axis, input.rank(), "axis has to be")?,

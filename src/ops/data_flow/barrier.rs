@@ -84,13 +84,8 @@ impl Barrier {
         let all = [DType::Int64, DType::String].into_iter().chain(dtypes.iter().copied()).collect();
         let all_shapes = [Shape::scalar(), Shape::scalar()].into_iter().chain(shapes.iter().cloned()).collect();
         let ready = TupleQueue::new(format!("{name}_queue"), Order::Priority, i32::MAX as usize, all, Some(all_shapes));
-        let state = State {
-            closed: false,
-            cancelled: false,
-            queue_closed: false,
-            incomplete: HashMap::new(),
-            next_index: i64::MIN,
-        };
+        let state =
+            State { closed: false, cancelled: false, queue_closed: false, incomplete: HashMap::new(), next_index: i64::MIN };
         Barrier { name, dtypes, shapes, ready, state: Mutex::new(state) }
     }
 
@@ -235,11 +230,7 @@ fn insert_many(ctx: &mut KernelCtx) -> Result<()> {
     let component = ctx.node().int("component_index")?;
     let (keys, values) = (ctx.input(1)?, ctx.input(2)?);
     let Some(component) = usize::try_from(component).ok().filter(|&c| c < barrier.dtypes.len()) else {
-        bail!(
-            InvalidArgument,
-            "The component ID is out of range {component} > num_components (= {})",
-            barrier.dtypes.len()
-        );
+        bail!(InvalidArgument, "The component ID is out of range {component} > num_components (= {})", barrier.dtypes.len());
     };
     if values.dtype() != barrier.dtypes[component] {
         bail!(InvalidArgument, "Signature mismatch, have: {} expected: {}", values.dtype(), barrier.dtypes[component]);

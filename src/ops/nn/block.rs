@@ -251,10 +251,11 @@ impl Lstm {
         let w = floats(ctx, x + 3, "w", &[Some(inputs + units), Some(4 * units)])?;
         let b = floats(ctx, x + 7, "b", &[Some(4 * units)])?;
         let peepholes = match node.boolean("use_peephole")? {
-            false => None,
-            true => {
+            false if rank == 2 => None,
+            used => {
                 let read = |at: usize, name| floats(ctx, x + at, name, &[Some(units)]);
-                Some([read(4, "wci")?, read(5, "wcf")?, read(6, "wco")?])
+                let all = [read(4, "wci")?, read(5, "wcf")?, read(6, "wco")?];
+                used.then_some(all)
             }
         };
         let second = node.op.ends_with("V2");
@@ -528,9 +529,8 @@ fn gru_gradient(ctx: &mut KernelCtx) -> Result<()> {
     }
     let by_ru = back(&d_ru, &w_ru, 2 * n);
     let d_x = (0..rows * inputs).map(|at| at / inputs * (inputs + n) + at % inputs).map(|at| by_ru[at] + by_c[at]).collect();
-    let d_h_prev = (0..rows * n)
-        .map(|at| by_ru[at / n * (inputs + n) + inputs + at % n] + d_hr(at) * r[at] + d_h[at] * u[at])
-        .collect();
+    let d_h_prev =
+        (0..rows * n).map(|at| by_ru[at / n * (inputs + n) + inputs + at % n] + d_hr(at) * r[at] + d_h[at] * u[at]).collect();
     set(ctx, 0, &[rows, inputs], d_x)?;
     set(ctx, 1, &[rows, n], d_h_prev)?;
     set(ctx, 2, &[rows, n], d_c)?;

@@ -14,6 +14,7 @@ mod loss;
 mod norm;
 mod pool;
 mod python;
+mod quantized;
 mod softmax;
 mod wide;
 mod window;
@@ -38,5 +39,6 @@ pub(super) static FAMILIES: &[&[Op]] = &[
     norm::GLOBAL_OPS,
     norm::LOCAL_OPS,
     pool::OPS,
+    quantized::OPS,
     softmax::OPS,
 ];

@@ -45,7 +45,9 @@ pub(super) static OPS: &[Op] = &[
         },
         kernel: Kernel::Pure(sparse),
         grad: Grad::Missing,
-        rows: &["binary_output=false; i64[[0 0] [0 2] [2 1]], i32[3 3 0], i64[3 4], i32{0}[] => i64[[0 3] [2 0]], i32[2 1], i64[3 4]"],
+        rows: &[
+            "binary_output=false; i64[[0 0] [0 2] [2 1]], i32[3 3 0], i64[3 4], i32{0}[] => i64[[0 3] [2 0]], i32[2 1], i64[3 4]",
+        ],
     },
     Op {
         name: "RaggedCountSparseOutput",

@@ -3,10 +3,12 @@
 mod arithmetic;
 mod arrange;
 mod count;
+mod cross;
 mod dense;
 mod grad;
 mod matmul;
 mod ragged;
+mod ragged_fill;
 mod ragged_variant;
 mod reduce;
 mod serialize;
@@ -27,9 +29,11 @@ pub(super) static FAMILIES: &[&[Op]] =
         arithmetic::OPS,
         arrange::OPS,
         count::OPS,
+        cross::OPS,
         dense::OPS,
         matmul::OPS,
         ragged::OPS,
+        ragged_fill::OPS,
         ragged_variant::OPS,
         reduce::OPS,
         serialize::OPS,

@@ -336,4 +336,3 @@ fn from_variant_grad(g: &Graph, op: Operation, grads: &Grads) -> Result<Vec<Opti
     };
     Ok(vec![Some(builder.attr("batched_input", batched).output()?.into())])
 }
-

@@ -5,9 +5,11 @@ use super::{Sparse, index_matrix, pick, set_sparse, sparse_input, sparse_output}
 use crate::error::{Error, Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
 use crate::proto::TensorProto;
-use crate::tensor::{DType, Shape, Tensor};
+use crate::tensor::{DType, Handle, Shape, Tensor, Variant};
 use bytes::Bytes;
 use prost::Message;
+use std::any::Any;
+use std::sync::Arc;
 
 pub(super) static OPS: &[Op] = &[
     Op {
@@ -109,24 +111,68 @@ pub(crate) fn tensor_of_bytes(bytes: &Bytes) -> Result<Tensor> {
     Tensor::from_message(&message).map_err(|e| Error::invalid_argument(e.message()))
 }
 
-fn only_strings(ctx: &KernelCtx) -> Result<()> {
-    if ctx.node().output_types[0] != DType::String {
-        bail!(Unimplemented, "sparse tensors are serialized to strings only, not to variants");
+/// A tensor within a variant.
+#[derive(Debug)]
+struct Held(Tensor);
+
+impl Variant for Held {
+    fn type_name(&self) -> &'static str {
+        "tensorflow::Tensor"
     }
-    Ok(())
+}
+
+/// One part of a serialized sparse tensor.
+enum Part {
+    Text(Bytes),
+    Value(Handle),
+}
+
+/// A part as the output's type asks for it.
+fn part(ctx: &KernelCtx, tensor: Tensor) -> Result<Part> {
+    match ctx.node().output_types[0] {
+        DType::String => tensor_bytes(&tensor).map(Part::Text),
+        _ => Ok(Part::Value(Handle::Variant(Arc::new(Held(tensor))))),
+    }
+}
+
+/// Parts of one kind as a tensor.
+fn assemble(dims: &[usize], parts: Vec<Part>, dtype: DType) -> Result<Tensor> {
+    let (mut texts, mut values) = (Vec::new(), Vec::new());
+    for part in parts {
+        match part {
+            Part::Text(text) => texts.push(text),
+            Part::Value(value) => values.push(value),
+        }
+    }
+    match dtype {
+        DType::String => Tensor::from_strings(dims, texts),
+        _ => Tensor::from_handles(DType::Variant, dims, values),
+    }
+}
+
+/// The tensors of all parts.
+fn disassemble(serialized: &Tensor) -> Result<Vec<Tensor>> {
+    if serialized.dtype() == DType::String {
+        return serialized.strings()?.iter().map(tensor_of_bytes).collect();
+    }
+    let held = |handle: &Handle| match handle {
+        Handle::Variant(value) => (&**value as &dyn Any).downcast_ref::<Held>().map(|held| held.0.clone()),
+        _ => None,
+    };
+    let tensor = |handle| held(handle).ok_or_else(|| Error::invalid_argument("Serialized sparse should hold tensors"));
+    serialized.handles()?.iter().map(tensor).collect()
 }
 
 fn serialize(ctx: &mut KernelCtx) -> Result<()> {
-    only_strings(ctx)?;
     let parts = {
         Sparse::inputs(ctx, 0)?;
-        (0..3).map(|i| tensor_bytes(ctx.input(i)?)).collect::<Result<Vec<_>>>()?
+        (0..3).map(|i| part(ctx, ctx.input(i)?.clone())).collect::<Result<Vec<_>>>()?
     };
-    ctx.set(0, Tensor::from_strings(&[3], parts)?)
+    let dtype = ctx.node().output_types[0];
+    ctx.set(0, assemble(&[3], parts, dtype)?)
 }
 
 fn serialize_many(ctx: &mut KernelCtx) -> Result<()> {
-    only_strings(ctx)?;
     let (rows, all) = {
         let sparse = Sparse::inputs(ctx, 0)?;
         if sparse.rank() < 2 {
@@ -134,7 +180,7 @@ fn serialize_many(ctx: &mut KernelCtx) -> Result<()> {
         }
         sparse.check_bounds()?;
         let rows = sparse.shape[0] as usize;
-        let shape = tensor_bytes(&Tensor::vector(&sparse.shape[1..]))?;
+        let shape = Tensor::vector(&sparse.shape[1..]);
         let order = sparse.order();
         let mut next = 0;
         let mut all = Vec::new();
@@ -145,13 +191,14 @@ fn serialize_many(ctx: &mut KernelCtx) -> Result<()> {
             }
             let at = &order[start..next];
             let indices = at.iter().flat_map(|&at| &sparse.index(at)[1..]).copied().collect();
-            all.push(tensor_bytes(&index_matrix(at.len(), sparse.rank() - 1, indices)?)?);
-            all.push(tensor_bytes(&pick(sparse.values, at)?)?);
-            all.push(shape.clone());
+            all.push(part(ctx, index_matrix(at.len(), sparse.rank() - 1, indices)?)?);
+            all.push(part(ctx, pick(sparse.values, at)?)?);
+            all.push(part(ctx, shape.clone())?);
         }
         (rows, all)
     };
-    ctx.set(0, Tensor::from_strings(&[rows, 3], all)?)
+    let dtype = ctx.node().output_types[0];
+    ctx.set(0, assemble(&[rows, 3], all, dtype)?)
 }
 
 fn deserialize(ctx: &mut KernelCtx) -> Result<()> {
@@ -161,13 +208,12 @@ fn deserialize(ctx: &mut KernelCtx) -> Result<()> {
             bail!(InvalidArgument, "Serialized sparse should have 3 as the last dimension but has shape {}", serialized.shape());
         };
         let dtype = ctx.node().dtype("dtype")?;
-        let strings = serialized.strings()?;
-        if strings.is_empty() {
+        if serialized.is_empty() {
             bail!(InvalidArgument, "Serialized sparse should have at least one element, got shape {}", serialized.shape());
         }
         let mut parts = Vec::new();
-        for part in strings.chunks_exact(3) {
-            let tensors = part.iter().map(tensor_of_bytes).collect::<Result<Vec<_>>>()?;
+        let all = disassemble(serialized)?;
+        for tensors in all.chunks_exact(3) {
             if tensors[0].dtype() != DType::Int64 || tensors[2].dtype() != DType::Int64 {
                 bail!(
                     InvalidArgument,

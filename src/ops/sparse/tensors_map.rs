@@ -123,7 +123,12 @@ fn add_many(ctx: &mut KernelCtx) -> Result<()> {
     };
     let map = map(ctx)?;
     let mut held = map.lock();
-    let handles: Vec<i64> = rows.into_iter().map(|parts| held.add(parts)).collect();
+    // Rows with values get their handles first.
+    let (full, empty): (Vec<_>, Vec<_>) = rows.into_iter().enumerate().partition(|(_, parts)| !parts[1].is_empty());
+    let mut handles = vec![0; full.len() + empty.len()];
+    for (row, parts) in full.into_iter().chain(empty) {
+        handles[row] = held.add(parts);
+    }
     drop(held);
     ctx.set(0, Tensor::vector(&handles))
 }

@@ -160,7 +160,7 @@ fn range_of(string: &[u8], pos: i64, len: i64, by_byte: bool) -> Option<std::ops
         return None;
     }
     let start = if pos < 0 { pos + size } else { pos };
-    let end = start.saturating_add(len).clamp(start, size);
+    let end = if len < 0 { size } else { start.saturating_add(len).min(size) };
     let byte = |at: i64| if by_byte { at as usize } else { offsets.get(at as usize).copied().unwrap_or(string.len()) };
     Some(byte(start)..byte(end))
 }

@@ -3,7 +3,7 @@
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, Kernel, KernelCtx, Op};
 use crate::ops::shape;
-use crate::tensor::Tensor;
+use crate::tensor::{Shape, Tensor};
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher;
 
@@ -37,6 +37,19 @@ pub(in crate::ops) static OPS: &[Op] = &[
         kernel: Kernel::Pure(strong),
         grad: Grad::None("strings"),
         rows: &["num_buckets=10, key=[98765, 132]; str[\"a\" \"b\" \"c\"] => i64[4 2 8]"],
+    },
+    Op {
+        name: "Fingerprint",
+        ins: &["data: T", "method: string"],
+        outs: &["fingerprint: uint8"],
+        attrs: &["T: type"],
+        shape: |ctx| {
+            let rows = ctx.input(0).with_rank_at_least(1)?.dim(0);
+            ctx.set(0, Shape::matrix(rows, Some(8)))
+        },
+        kernel: Kernel::Pure(fingerprint),
+        grad: Grad::None("a hash"),
+        rows: &["str[\"\"], str \"farmhash64\" => u8[[79 64 144 47 59 106 225 154]]"],
     },
 ];
 
@@ -77,4 +90,29 @@ pub(in crate::ops) fn hash64(text: &[u8]) -> u64 {
     hash ^= hash >> 47;
     hash = hash.wrapping_mul(MULTIPLIER);
     hash ^ (hash >> 47)
+}
+
+/// Eight bytes for each row. Rows of several strings are hashed once more, from the hashes of the strings.
+fn fingerprint(ctx: &mut KernelCtx) -> Result<()> {
+    let (data, method) = (ctx.input(0)?, ctx.input(1)?);
+    match method.strings()? {
+        [method] if method == "farmhash64" => {}
+        method => bail!(InvalidArgument, "Unsupported data fingerprint method: {method:?}"),
+    }
+    let Some(&rows) = data.dims().first() else {
+        bail!(InvalidArgument, "Data must have at least one dimension, got shape {}", data.shape())
+    };
+    let hash = |bytes: &[u8]| farmhash::fingerprint64(bytes).to_le_bytes();
+    let rehash = |bytes: &[u8]| {
+        let size = bytes.len() / rows.max(1);
+        (0..rows).flat_map(|row| hash(&bytes[row * size..(row + 1) * size])).collect::<Vec<u8>>()
+    };
+    let out = match data.strings() {
+        Ok(strings) => {
+            let single: Vec<u8> = strings.iter().flat_map(|s| hash(s)).collect();
+            if strings.len() == rows { single } else { rehash(&single) }
+        }
+        Err(_) => rehash(data.bytes()?),
+    };
+    ctx.set(0, Tensor::new(&[rows, 8], out)?)
 }

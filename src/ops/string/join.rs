@@ -161,7 +161,7 @@ fn segment_join(ctx: &mut KernelCtx) -> Result<()> {
     let row: usize = rest.iter().product();
     let mut dims = vec![count];
     dims.extend_from_slice(rest);
-    let mut out = vec![None::<BytesMut>; crate::tensor::element_count(&dims)?];
+    let mut out = vec![BytesMut::new(); crate::tensor::element_count(&dims)?];
     let strings = input.strings()?;
     for (at, &id) in ids.to_i64s()?.iter().enumerate() {
         if id < 0 {
@@ -172,15 +172,13 @@ fn segment_join(ctx: &mut KernelCtx) -> Result<()> {
         }
         for column in 0..row {
             let piece = &strings[at * row + column];
-            match &mut out[id as usize * row + column] {
-                Some(text) => {
-                    text.extend_from_slice(separator.as_bytes());
-                    text.extend_from_slice(piece);
-                }
-                empty => *empty = Some(BytesMut::from(&piece[..])),
+            let text = &mut out[id as usize * row + column];
+            if !text.is_empty() {
+                text.extend_from_slice(separator.as_bytes());
             }
+            text.extend_from_slice(piece);
         }
     }
-    let output = Tensor::from_strings(&dims, out.into_iter().map(|o| o.unwrap_or_default().freeze()).collect())?;
+    let output = Tensor::from_strings(&dims, out.into_iter().map(BytesMut::freeze).collect())?;
     ctx.set(0, output)
 }

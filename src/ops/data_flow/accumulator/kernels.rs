@@ -23,7 +23,11 @@ pub(super) fn create(ctx: &mut KernelCtx) -> Result<()> {
     let make = || Ok(Accumulator::new(sparse, dtype, shape.clone(), mean));
     let object: Arc<Accumulator> = ctx.session().resource(&container, &name, make)?;
     if object.dtype != dtype {
-        bail!(InvalidArgument, "Shared conditional accumulator '{name}' has type {} but requested type was {dtype}", object.dtype);
+        bail!(
+            InvalidArgument,
+            "Shared conditional accumulator '{name}' has type {} but requested type was {dtype}",
+            object.dtype
+        );
     }
     if object.shape != shape {
         bail!(
