@@ -43,7 +43,6 @@ pub(super) fn prune(graph: &Graph, feeds: &[Output], fetches: &[Output], targets
         };
         let inputs: Vec<Source> = node.inputs.iter().map(source).collect();
         check_inputs(&inner, node, &info).map_err(place_of)?;
-        check_label(node).map_err(place_of)?;
         // A node all of whose needed outputs are fed does not run, so nothing waits for it.
         let controls =
             node.controls.iter().map(|c| place[c.index as usize]).filter(|&p| p != UNSEEN).map(|p| p as usize).collect();
@@ -52,18 +51,6 @@ pub(super) fn prune(graph: &Graph, feeds: &[Output], fetches: &[Output], targets
     let fetches = fetches.iter().map(source).collect();
     let targets = targets.iter().map(|t| place[t.index as usize] as usize).collect();
     Ok(Dataflow { nodes, fetches, num_feeds: feeds.len(), targets })
-}
-
-/// The labels by which a node may ask for one of several kernels of its op.
-const KERNEL_LABELS: &[&str] = &["", "custom", "eigen", "eigen_tensor", "host"];
-
-/// Checks that a node asks for no kernel that is for other devices only.
-fn check_label(node: &Node) -> Result<()> {
-    let label = node.attrs.get("_kernel").and_then(|v| crate::graph::attr::string(v).ok()).unwrap_or_default();
-    if !KERNEL_LABELS.contains(&label) {
-        bail!(InvalidArgument, "No OpKernel was registered to support Op '{}' with the label '{label}'", node.op_type);
-    }
-    Ok(())
 }
 
 /// The positions of the needed nodes in order, and for each position the one that it was reached from.
