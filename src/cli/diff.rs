@@ -134,8 +134,8 @@ fn same_attr(a: Option<&AttrValue>, b: Option<&AttrValue>) -> bool {
 fn attr_text(value: Option<&AttrValue>) -> String {
     let Some(value) = value else { return "(none)".to_string() };
     if let Ok(tensor) = crate::graph::attr::tensor(value) {
-        let text = tensor.to_string();
-        return if text.len() > 80 { format!("{} with other values", stats::kind(&tensor)) } else { text };
+        let text = if tensor.len() <= 40 { tensor.to_string() } else { String::new() };
+        return if (1..=80).contains(&text.len()) { text } else { format!("{} with other values", stats::kind(&tensor)) };
     }
     let text: Vec<String> = text::print(value).split_whitespace().map(str::to_string).collect();
     let text = text.join(" ");

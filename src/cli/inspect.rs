@@ -11,7 +11,7 @@ use crate::graph::{Graph, attr};
 use crate::proto::{MetaGraphDef, SignatureDef, collection_def::Kind as Items, tensor_info};
 use crate::tensor::{DType, Shape, Tensor};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 const EXAMPLES: &str = "Examples:
   metagraph inspect model/                             what is in this directory?
@@ -35,6 +35,9 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
 }
+
+/// The key under which checkpoints of TensorFlow 2 have what hangs on what.
+const OBJECT_GRAPH: &str = "_CHECKPOINTABLE_OBJECT_GRAPH";
 
 /// A limit on the rows of a list for people; `--json` has all.
 const ROWS: usize = 40;
@@ -151,7 +154,8 @@ fn report(source: &Source, meta: &MetaGraphDef, graph: &Graph, d: &Description, 
     if d.unsupported.is_empty() {
         out += &format!("{}\n", paint_out("all ops can be run", GREEN));
     } else {
-        let names: Vec<String> = d.unsupported.iter().map(|(op, n, _)| format!("{op} ({n})")).collect();
+        let place = |why: &str| if why.contains("in the function") { ", in functions" } else { "" };
+        let names: Vec<String> = d.unsupported.iter().map(|(op, n, why)| format!("{op} ({n}{})", place(why))).collect();
         out += &format!("{} {}\n", paint_out("ops that can't be run:", RED), names.join(", "));
     }
     let fact = |t: &TensorFact| vec![t.name.clone(), paint_out(&t.kind(), CYAN), t.op.clone()];
@@ -207,7 +211,9 @@ fn signature_rows(signature: &SignatureDef) -> Vec<Vec<String>> {
             rows.push(vec![direction.to_string(), key.clone(), tensor, paint_out(&kind, CYAN)]);
         }
     }
-    rows.push(vec!["method".into(), signature.method_name.clone()]);
+    if !signature.method_name.is_empty() {
+        rows.push(vec!["method".into(), signature.method_name.clone()]);
+    }
     rows
 }
 
@@ -219,7 +225,8 @@ fn tensor_info(info: &crate::proto::TensorInfo) -> (String, String) {
         Some(tensor_info::Encoding::CompositeTensor(_)) => "a composite tensor".to_string(),
         None => String::new(),
     };
-    let dtype = DType::from_number(info.dtype).map_or("?", DType::name);
+    // An operation stands in for a tensor where something is only run.
+    let Some(dtype) = DType::from_number(info.dtype) else { return (name, "operation".to_string()) };
     let shape = info.tensor_shape.as_ref().map(Shape::from_message).unwrap_or_default();
     (name, format!("{dtype}{shape}"))
 }
@@ -261,7 +268,8 @@ fn variables_section(d: &Description, stored: Option<&Variables>) -> String {
         out += &paint_out(&format!("  and {} more: --json lists all\n", rows.len() - shown), DIM);
     }
     if let Some(stored) = stored {
-        let extra = stored.keys().filter(|k| !d.variables.iter().any(|v| v.key == **k)).count();
+        let taken: HashSet<&String> = d.variables.iter().map(|v| &v.key).collect();
+        let extra = stored.keys().filter(|k| !taken.contains(k) && *k != OBJECT_GRAPH).count();
         if extra > 0 {
             out += &format!("  the checkpoint has {} that no variable takes\n", count(extra, "more tensor"));
         }

@@ -2,6 +2,7 @@
 
 mod dot;
 mod html;
+mod inline;
 mod layout;
 mod scene;
 mod svg;
@@ -9,7 +10,9 @@ mod svg;
 use super::source::Source;
 use super::view::View;
 use super::{Done, Failure, Outcome, freeze, inspect, print, print_json, style};
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::proto::MetaGraphDef;
 use clap::ValueEnum;
 use scene::Scene;
 use serde_json::json;
@@ -67,7 +70,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     let Some(meta) = &source.meta else {
         return Err(Error::not_found(format!("{} has no graph: {}", args.path, source.notes.join("; "))).into());
     };
-    let graph = inspect::import(meta)?;
+    let graph = import(meta)?;
     let view = View::new(&graph);
     let mut keep = vec![true; view.nodes.len()];
     if !args.fetch.is_empty() {
@@ -101,6 +104,16 @@ pub(super) fn run(args: &Args) -> Outcome {
         print(&format!("{}: {}\n", args.out.display(), title))?;
     }
     Ok(Done::Ok)
+}
+
+/// The graph with the functions that it calls in the place of the calls.
+fn import(meta: &MetaGraphDef) -> Result<Graph> {
+    if let Some(def) = meta.graph_def.as_ref().filter(|d| d.library.as_ref().is_some_and(|l| !l.function.is_empty()))
+        && let Ok(graph) = inspect::import(&MetaGraphDef { graph_def: Some(inline::inlined(def)), ..meta.clone() })
+    {
+        return Ok(graph);
+    }
+    inspect::import(meta)
 }
 
 /// Text within XML.
