@@ -250,7 +250,7 @@ fn rewrite_read(node: &mut NodeDef, values: &Values) -> Result<Values> {
             node.attr.insert("T".into(), dtype.into_attr());
         }
         "ResourceGather" => {
-            let batch_dims = node.attr.get("batch_dims").map(|b| crate::graph::attr::int(b)).transpose()?.unwrap_or(0);
+            let batch_dims = node.attr.get("batch_dims").map(crate::graph::attr::int).transpose()?.unwrap_or(0);
             if batch_dims != 0 {
                 bail!(Unimplemented, "{} gathers with batch_dims {batch_dims}, which can't be frozen", node.name);
             }
