@@ -1,7 +1,7 @@
 //! TensorFlow's random numbers, bit for bit, on plain slices.
 //!
 //! A [`PhiloxRandom`] is a stream; a [`GuardedPhiloxRandom`] is the state of a random op, from which each execution
-//! reserves a part of the stream; [`get_seed`] gives an op its pair of seeds. [`fill`] draws from a [`Distribution`];
+//! reserves a part of the stream; [`get_seed`] gives an op its pair of seeds. [`fill()`] draws from a [`Distribution`];
 //! the distributions with parameters per value have functions of their own.
 //!
 //! The values are those of TensorFlow's CPU kernels. Where a distribution takes a logarithm, a sine or an

@@ -1,7 +1,7 @@
 //! Products of matrices: `C = A B` or `C += A B`.
 //!
-//! f32 and f64 run on packed blocks in registers ([`blocked`]), with ways of their own for a few rows or columns ([`narrow`]);
-//! half and bfloat16 are computed in f32 and rounded once; other numbers take a plain loop ([`generic`]), and integers wrap.
+//! f32 and f64 run on packed blocks in registers (`blocked`), with ways of their own for a few rows or columns (`narrow`);
+//! half and bfloat16 are computed in f32 and rounded once; other numbers take a plain loop (`generic`), and integers wrap.
 //! A sum's order depends on the shapes and the number of threads, nothing else.
 
 mod blocked;
