@@ -173,3 +173,28 @@ fn an_unknown_op_stands_in_nobodys_way() {
     assert!(error.message().contains("NoSuchOp") && error.message().contains("strange -> after"), "{error}");
     assert_eq!(g.as_graph_def().node, def.node, "exported unchanged");
 }
+
+/// In TensorFlow an Identity of a reference shares the variable's memory, so that who runs after an assignment sees it.
+#[test]
+fn values_read_before_an_assignment_are_those_after_it_for_who_waits() -> Result<()> {
+    let g = Graph::new();
+    let v = g.op("VariableV2").attr("shape", Shape::scalar()).attr("dtype", DType::Float).output()?;
+    let start = g.op("Assign").input(v).input(g.constant(2f32)?).finish()?;
+    let read = g.op("Identity").name("read").input(v).output()?;
+    let passed = g.op("Identity").input(read).output()?;
+    let doubled = g.op("Mul").input(read).input(g.constant(2f32)?).output()?;
+    let assign = g.op("Assign").input(v).input(doubled).finish()?;
+    let after = g.op("Add").input(passed).input(g.constant(0.5f32)?).control(assign).output()?;
+    let late = g.op("Identity").input(v).control(assign).finish()?;
+    let waits = g.op("Add").input(g.constant(1f32)?).input(g.constant(1f32)?).control(late).output()?;
+    for rewrites in [Rewrites::NONE, Rewrites::ALL] {
+        let mut options = SessionOptions::default();
+        options.rewrites = rewrites;
+        let session = Session::with_options(&g, options);
+        session.run_targets(&[start], &[])?;
+        assert_eq!(session.run(&[after], &[])?[0].to_string(), "f32 4.5", "{rewrites:?}");
+        assert_eq!(session.run(&[waits], &[])?[0].to_string(), "f32 2", "{rewrites:?}");
+        assert_eq!(session.run(&[v], &[])?[0].to_string(), "f32 8", "{rewrites:?}");
+    }
+    Ok(())
+}

@@ -371,8 +371,8 @@ fn moving_averages() {
         };
         let half = g.constant(0.5f32)?;
         let other = ExponentialMovingAverage::new(half).zero_debias(true).name("Other");
-        let loss = g.named("loss").reduce_sum(g.mul(w.value()?, w.value()?)?, None, false)?;
         let _after = g.control_dependencies(&[first])?;
+        let loss = g.named("loss").reduce_sum(g.mul(w.value()?, w.value()?)?, None, false)?;
         let update = other.apply(g, Some(&[loss.into(), (&e).into(), (&r).into()]))?;
         assert_eq!(average.average_name(g, &w), "w/ExponentialMovingAverage");
         assert_eq!(other.average_name(g, &w), "w/Other");

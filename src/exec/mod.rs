@@ -7,6 +7,7 @@ mod function;
 mod fuse;
 mod loops;
 mod prune;
+mod reads;
 mod rewrite;
 mod run;
 mod schedule;
@@ -34,6 +35,7 @@ pub(crate) struct Request<'a> {
 /// Makes the plan for these feeds, fetches and targets.
 pub(crate) fn plan(graph: &Graph, request: &Request, session: &Arc<SessionState>) -> Result<Plan> {
     let mut flow = prune::prune(graph, request.feeds, request.fetches, request.targets)?;
+    reads::read_after_writes(&mut flow);
     rewrite::rewrite(&mut flow, request.rewrites)?;
     schedule::schedule(flow, session, request.rewrites)
 }

@@ -5,7 +5,7 @@ use super::super::frames;
 use crate::graph::op::Control;
 
 /// Ops whose first output is their first input, unchanged, when a graph runs.
-const PASSING: &[&str] = &["Identity", "StopGradient", "PreventGradient", "Snapshot", "PlaceholderWithDefault", "GuaranteeConst"];
+pub(in super::super) const PASSING: &[&str] = &["Identity", "StopGradient", "PreventGradient", "Snapshot", "PlaceholderWithDefault", "GuaranteeConst"];
 
 /// Who takes the value of a node that waits for others waits for them instead; at most for so many.
 const MOST_WAITS: usize = 8;
@@ -38,10 +38,12 @@ pub(super) fn drop_identities(flow: &mut Dataflow) {
 /// primitive, or the node is fetched, it goes on to wait.
 fn pass_waits_on(flow: &mut Dataflow) {
     let Ok(order) = frames::topological(flow) else { return };
-    let (consumers, fetched) = (flow.consumers(), flow.fetched());
+    let (consumers, fetched, waited) = (flow.consumers(), flow.fetched(), flow.waited());
     for at in order {
         let node = &flow.nodes[at];
-        if !node.is_op(PASSING) || node.controls.is_empty() || fetched[at] || flow.targets.contains(&at) {
+        let kept = fetched[at] || waited[at] || flow.targets.contains(&at);
+        let reads = matches!(node.inputs.first(), Some(&Source::Node(from, output)) if flow.nodes[from].gives_ref(output));
+        if !node.is_op(PASSING) || node.controls.is_empty() || kept || reads {
             continue;
         }
         let controls = node.controls.clone();

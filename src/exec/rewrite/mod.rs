@@ -4,7 +4,7 @@
 mod accumulate;
 mod duplicates;
 mod fold;
-mod identity;
+pub(super) mod identity;
 mod layouts;
 mod products;
 mod waits;
@@ -127,7 +127,7 @@ impl Dataflow {
     }
 
     /// Whether somebody waits for each node.
-    fn waited(&self) -> Vec<bool> {
+    pub fn waited(&self) -> Vec<bool> {
         let mut waited = vec![false; self.nodes.len()];
         self.nodes.iter().flat_map(|n| &n.controls).for_each(|&c| waited[c] = true);
         waited

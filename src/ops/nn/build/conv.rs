@@ -23,6 +23,12 @@ impl ConvOptions<'_> {
     }
 }
 
+/// The zeros around an image for a filter of these sizes whose elements stand `rate` apart, for the padding SAME: `[n, 2]`.
+fn base_paddings(sizes: &[i64], rate: &[i64]) -> Result<Tensor> {
+    let extra = sizes.iter().zip(rate).map(|(&size, &rate)| ((size - 1) * rate) as i32);
+    Tensor::new(&[rate.len(), 2], extra.flat_map(|e| [e / 2, e - e / 2]).collect::<Vec<_>>())
+}
+
 /// Sizes for all dimensions of a format, from those of the spatial ones.
 fn sequence(values: &[i64], spatial: usize, format: &str, name: &str) -> Result<Vec<i64>> {
     let values = match values.len() {
@@ -163,12 +169,11 @@ impl Graph {
     ) -> Result<Output> {
         let format = options.format("NHWC");
         let strides = sequence(strides, 2, &format, "strides")?;
-        let filter_shape = self.shape_tensor(filter)?;
         let rate = if options.dilations.is_empty() { &[1, 1] } else { options.dilations };
-        self.spaced(input, rate, padding, &format, filter_shape, |g, input, padding| {
+        self.spaced(input, filter, rate, padding, (&format, options.explicit_paddings), |g, input, padding| {
             let node = g.op("DepthwiseConv2dNative").name(name).input(input).input(filter).attr("strides", &strides[..]);
             let node = node.attr("padding", padding).attr("data_format", format.clone());
-            node.attr("explicit_paddings", options.explicit_paddings).output()
+            node.attr("explicit_paddings", if padding == "EXPLICIT" { options.explicit_paddings } else { &[] }).output()
         })
     }
 
@@ -197,49 +202,89 @@ impl Graph {
     fn spaced(
         &self,
         input: Output,
+        filter: Output,
         rate: &[i64],
         padding: &str,
-        format: &str,
-        filter_shape: Output,
+        (format, explicit): (&str, &[i64]),
         op: impl Fn(&Graph, Output, &str) -> Result<Output>,
     ) -> Result<Output> {
+        let filter_shape = self.shape_tensor(filter)?;
         let rates: Vec<i32> = rate.iter().map(|&r| r as i32).collect();
-        self.named("dilation_rate").constant(rates.clone())?;
+        let count = rate.len();
+        let block = self.named("dilation_rate").constant(rates)?;
         if rate.iter().any(|&r| r < 1) {
             bail!(InvalidArgument, "`dilation_rate` must be positive. Received: dilation_rate={rate:?}");
         }
         if rate.iter().all(|&r| r == 1) {
             return op(self, input, padding);
         }
-        if format.starts_with("NC") {
-            bail!(Unimplemented, "dilation of images in the format {format} isn't supported");
-        }
-        let mut base = vec![0i32; 2 * rate.len()];
-        if padding == "SAME" {
-            let Some(sizes) = self.constant_value(filter_shape) else {
-                bail!(Unimplemented, "the filter's shape must be static for dilation with the padding SAME");
-            };
-            for (i, (&size, &rate)) in sizes.to_i64s()?.iter().zip(rate).enumerate() {
-                let extra = (size - 1) * rate;
-                base[2 * i] = (extra / 2) as i32;
-                base[2 * i + 1] = (extra - extra / 2) as i32;
+        let first = if format.starts_with("NC") { 2 } else { 1 };
+        let mut base: Option<Arg> = match padding {
+            "SAME" => match self.constant_value(filter_shape) {
+                Some(sizes) => Some(self.named("stack").constant(base_paddings(&sizes.to_i64s()?, rate)?)?.into()),
+                None => None,
+            },
+            "EXPLICIT" => {
+                let own: Vec<i32> = explicit.iter().skip(2 * first).take(2 * count).map(|&p| p as i32).collect();
+                Some(Tensor::new(&[count, 2], own)?.into())
             }
-        }
-        let base = Tensor::new(&[rate.len(), 2], base)?;
+            _ => Some(Tensor::new(&[count, 2], vec![0i32; 2 * count])?.into()),
+        };
         let shape = self.shape(input)?;
-        let spatial: Option<Vec<i32>> = (0..rate.len()).map(|i| Some(shape.dim(i as isize + 1)? as i32)).collect();
+        let spatial: Option<Vec<i32>> = (0..count).map(|i| Some(shape.dim((i + first) as isize)? as i32)).collect();
         let sizes: Arg = match spatial {
             Some(sizes) => sizes.into(),
             None => {
                 let shape = self.shape_tensor(input)?;
-                let parts = (0..rate.len() as i32).map(|i| self.index(shape, &[(i + 1).into()])).collect::<Result<Vec<_>>>()?;
+                let parts = (0..count).map(|i| self.index(shape, &[((i + first) as i32).into()])).collect::<Result<Vec<_>>>()?;
                 self.stack(&parts, 0)?.into()
             }
         };
-        let (paddings, crops) = self.required_space_to_batch_paddings(sizes, rates.clone(), Some(base.into()))?;
-        let spread = self.space_to_batch_nd(input, rates.clone(), paddings)?;
+        if base.is_none() {
+            base = Some(self.computed_base_paddings(filter, rate)?.into());
+        }
+        let (paddings, crops) = self.required_space_to_batch_paddings(sizes, block, base)?;
+        let block = self.for_all_dims(block, 1, first)?;
+        let paddings = self.for_all_dims(paddings, 0, first)?;
+        let crops = self.for_all_dims(crops, 0, first)?;
+        let spread = self.space_to_batch_nd(input, block.clone(), paddings)?;
         let result = op(self, spread, "VALID")?;
-        self.batch_to_space_nd(result, rates, crops)
+        self.batch_to_space_nd(result, block, crops)
+    }
+
+    /// [`base_paddings`] of a filter whose shape isn't static.
+    fn computed_base_paddings(&self, filter: Output, rate: &[i64]) -> Result<Output> {
+        let sizes = self.index(self.shape_tensor(filter)?, &[(..rate.len() as i32).into()])?;
+        let rates: Vec<i32> = rate.iter().map(|&r| r as i32).collect();
+        let extra = self.mul(self.sub(sizes, 1i32)?, rates)?;
+        let start = self.floordiv(extra, 2i32)?;
+        let end = self.sub(extra, start)?;
+        let mut pairs = Vec::new();
+        for i in 0..rate.len() as i32 {
+            pairs.push(Arg::from([self.index(start, &[i.into()])?, self.index(end, &[i.into()])?]));
+        }
+        self.stack_args(&pairs, 0)
+    }
+
+    /// What stands for the spatial dimensions, with rows of `fill` for those between the batch and the first of them.
+    fn for_all_dims(&self, given: Output, fill: i32, first: usize) -> Result<Arg> {
+        let mut dims = self.shape(given)?.to_dims().unwrap_or_default();
+        let count = dims.first().copied().unwrap_or(0);
+        if let Some(dim) = dims.first_mut() {
+            *dim = first - 1;
+        }
+        let missing = vec![fill; dims.iter().product()];
+        if let Some(value) = self.constant_value(given) {
+            let all: Vec<i32> = missing.into_iter().chain(value.to_i64s()?.into_iter().map(|v| v as i32)).collect();
+            dims[0] = count + first - 1;
+            return Ok(Tensor::new(&dims, all)?.into());
+        }
+        let mut parts = Vec::new();
+        if first > 1 {
+            parts.push(Tensor::new(&dims, missing)?.into());
+        }
+        parts.push(self.index(given, &[(0..count as i32).into()])?.into());
+        Ok(self.concat(&parts, 0i32)?.into())
     }
 
     /// The greatest of each window of images (`tf.nn.max_pool`).

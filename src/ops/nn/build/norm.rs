@@ -172,11 +172,10 @@ impl Graph {
             node(&g, "Rsqrt", &[most])
         };
         if g.dtype(x)?.is_complex() {
-            let (real, imag) = (g.real(x)?, g.imag(x)?);
-            let square_real = node(&g, "Square", &[real])?;
-            let square_imag = node(&g, "Square", &[imag])?;
+            let square_real = node(&g, "Square", &[g.real(x)?])?;
+            let square_imag = node(&g, "Square", &[g.imag(x)?])?;
             let squares = add(&g, square_real, square_imag)?;
-            let sum = g.reduce_sum(squares, axis, true)?;
+            let sum = g.real(g.reduce_sum(squares, axis, true)?)?;
             let inverse = inverse_of(sum)?;
             let real = node(&g, "Mul", &[g.real(x)?, inverse])?;
             let imag = node(&g, "Mul", &[g.imag(x)?, inverse])?;

@@ -4,9 +4,12 @@
 //! `axis=1; f32[[1 2]], i32 0 => f32[1 2]`. An input that is a list of tensors stands in parentheses, which may be left out
 //! where it is the op's only list; `_` stands for an output whose value isn't compared.
 
-use metagraph::graph::op::{ArgSpec, ArgType, Kernel, Op};
+mod gradients;
+mod samples;
+
+use metagraph::graph::op::{ArgSpec, ArgType, Grad, Kernel, Op};
 use metagraph::{DType, Graph, Output, Session, Shape, Tensor, ops};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 type Outcome<T> = Result<T, String>;
 
@@ -72,6 +75,27 @@ fn interfaces_parse_and_names_are_unique() {
             assert!(arg.number.as_ref().is_none_or(|n| known(n, "int")), "{}: {}", op.name, arg.name);
         }
     }
+}
+
+/// What TensorFlow decided on the gradient of each op: `data/gradients.py` wrote it.
+#[test]
+fn gradients_exist_where_tensorflow_has_them() {
+    let text = include_str!("../data/gradients.txt");
+    let theirs: HashMap<&str, &str> = text.lines().filter_map(|line| line.split_once(' ')).collect();
+    let mut wrong = Vec::new();
+    for op in ops::all() {
+        let expected = theirs.get(op.name).copied().unwrap_or("nothing");
+        let ours = match op.grad {
+            Grad::Fn(_) => "function",
+            Grad::None(_) => "none",
+            Grad::Missing => "nothing",
+            Grad::Control => continue,
+        };
+        if ours != expected {
+            wrong.push(format!("{}: {ours}, TensorFlow has {expected}", op.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{} ops:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 fn run_row(op: &'static Op, text: &str, feed: Feed) -> Outcome<()> {
