@@ -34,8 +34,7 @@ fn check(name: &str) {
     let plan: Value = serde_json::from_slice(&fs::read(format!("{folder}/runs.json")).unwrap()).unwrap();
     for rewrites in [Rewrites::ALL, Rewrites::NONE] {
         let graph = Graph::new();
-        let saver =
-            import_meta_graph_def(&graph, MetaGraphDef::decode(bytes.as_slice()).unwrap(), &Default::default()).unwrap();
+        let saver = import_meta_graph_def(&graph, MetaGraphDef::decode(bytes.as_slice()).unwrap(), &Default::default()).unwrap();
         let mut options = SessionOptions::default();
         options.rewrites = rewrites;
         let session = Session::with_options(&graph, options);
@@ -46,7 +45,8 @@ fn check(name: &str) {
             let targets: Vec<_> = strings(run, "targets").iter().map(|t| graph.get_operation_by_name(t).unwrap()).collect();
             let given: Vec<Tensor> = strings(run, "feeds").iter().map(|f| value(index, "feed", f)).collect();
             let feeds: Vec<(Output, &Tensor)> = strings(run, "feeds").iter().map(tensor).zip(&given).collect();
-            let found = session.run_with_targets(&fetches, &targets, &feeds).unwrap_or_else(|e| panic!("{name}, run {index}: {e}"));
+            let found =
+                session.run_with_targets(&fetches, &targets, &feeds).unwrap_or_else(|e| panic!("{name}, run {index}: {e}"));
             for (fetch, got) in strings(run, "fetches").iter().zip(found) {
                 let expected = value(index, "fetch", fetch);
                 assert_eq!((got.dtype(), got.dims()), (expected.dtype(), expected.dims()), "{name}, run {index}: {fetch}");

@@ -5,6 +5,7 @@ use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
 use crate::graph::{Gradient, Grads, Graph, Operation, Output};
 use crate::ops::convert::Arg;
+use crate::ops::sparse::SparseTensor;
 use crate::tensor::{DType, Dims, Shape};
 
 pub(in crate::ops) static OPS: &[Op] = &[
@@ -55,7 +56,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
             let windows = Windows::new(node.ints("ksizes")?, node.ints("strides")?, &[1; 5], node.string("padding")?)?;
             patches_kernel(ctx, &windows)
         }),
-        grad: Grad::Missing,
+        grad: Grad::Fn(volume_patches_grad),
         rows: &[
             "ksizes=[1, 1, 1, 2, 1], strides=[1, 1, 1, 1, 1], padding='VALID'; f32[[[[[1] [2] [3]]]]] => f32[[[[[1 2] [2 3]]]]]",
         ],
@@ -205,6 +206,49 @@ fn image_patches_grad(g: &Graph, op: Operation, grads: &Grads) -> Result<Vec<Opt
     let grad = g.reshape(sum, [rows_in, columns_in, batch, channels])?;
     let grad = g.transpose(grad, Some([2i32, 0, 1, 3].into()))?;
     Ok(vec![Some(grad.into())])
+}
+
+fn volume_patches_grad(g: &Graph, op: Operation, grads: &Grads) -> Result<Vec<Option<Gradient>>> {
+    let input = g.input(op, 0)?;
+    let spatial = |output: Output| -> Result<[usize; 3]> {
+        let shape = g.shape(output)?;
+        match (shape.dim(1), shape.dim(2), shape.dim(3)) {
+            (Some(a), Some(b), Some(c)) => Ok([a, b, c]),
+            _ => bail!(InvalidArgument, "the gradient of ExtractVolumePatches needs static sizes, got {shape}"),
+        }
+    };
+    let ([planes, rows, columns], [planes_out, rows_out, columns_out]) = (spatial(input)?, spatial(op.output(0))?);
+    let sizes = crate::graph::attr::list(&g.get_attr(op, "ksizes")?)?.i.clone();
+    let shape = g.shape_tensor(input)?;
+    let (batch, channels) = (g.index(shape, &[0.into()])?, g.index(shape, &[4.into()])?);
+    let count = (1 + planes * rows * columns) as i64;
+    let numbers = g.range(1i64, count, 1i64)?;
+    let numbers = g.reshape(numbers, [1, planes as i32, rows as i32, columns as i32, 1])?;
+    let mut patched = g.op("ExtractVolumePatches").input(numbers);
+    for name in ["ksizes", "strides", "padding"] {
+        patched = patched.attr(name, g.get_attr(op, name)?);
+    }
+    let patched = patched.output()?;
+    let window = sizes[1] * sizes[2] * sizes[3];
+    let outputs = (planes_out * rows_out * columns_out) as i64 * window;
+    let places = g.range(0i64, outputs, 1i64)?;
+    let places = g.reshape(places, [1, planes_out as i32, rows_out as i32, columns_out as i32, window as i32])?;
+    let pairs = [g.expand_dims(patched, -1i32)?.into(), g.expand_dims(places, -1i32)?.into()];
+    let pairs = g.reshape(g.concat(&pairs, -1i32)?, [-1i32, 2])?;
+    let grad = grads.dense(g, 0)?;
+    let ones = g.ones([outputs as i32], g.dtype(grad)?)?;
+    // The numbers begin at one, so that the first row is that of the padding.
+    let full = SparseTensor::new(pairs, ones, g.constant([count, outputs])?);
+    let matrix = g.sparse_slice(full, [1i64, 0], [count - 1, outputs])?;
+    let size = |i: usize| Arg::from(sizes[i] as i32);
+    let out = |n: usize| Arg::from(n as i32);
+    let split = [batch.into(), out(planes_out), out(rows_out), out(columns_out), size(1), size(2), size(3), channels.into()];
+    let grad = g.transpose(g.reshape(grad, split)?, Some([1i32, 2, 3, 4, 5, 6, 0, 7].into()))?;
+    let width = g.operator("mul", "Mul", batch, channels)?;
+    let flat = g.reshape(grad, [Arg::from(-1i32), width.into()])?;
+    let product = g.sparse_tensor_dense_matmul(matrix, flat, false, false)?;
+    let grad = g.reshape(product, [out(planes), out(rows), out(columns), batch.into(), channels.into()])?;
+    Ok(vec![Some(g.transpose(grad, Some([3i32, 0, 1, 2, 4].into()))?.into())])
 }
 
 /// `tf.range(1, end, dtype=tf.float32)` for an int64 end.

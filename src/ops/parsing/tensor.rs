@@ -15,7 +15,7 @@ pub(super) static OPS: &[Op] = &[
         attrs: &["out_type: type"],
         shape: |ctx| ctx.set(0, Shape::unknown()),
         kernel: Kernel::Pure(parse_tensor),
-        grad: Grad::Missing,
+        grad: Grad::None("bytes"),
         rows: &["out_type=u8; str \"\\x08\\x04\\x12\\x04\\x12\\x02\\x08\\x02\\\"\\x02\\x07\\x08\" => u8[7 8]"],
     },
     Op {
@@ -25,7 +25,7 @@ pub(super) static OPS: &[Op] = &[
         attrs: &["T: type"],
         shape: |ctx| ctx.set(0, Shape::scalar()),
         kernel: Kernel::Pure(serialize_tensor),
-        grad: Grad::Missing,
+        grad: Grad::None("bytes"),
         rows: &[
             "u8[7 8] => str \"\\x08\\x04\\x12\\x04\\x12\\x02\\x08\\x02\\\"\\x02\\x07\\x08\"",
             "str \"a\" => str \"\\x08\\x07\\x12\\x00B\\x01a\"",

@@ -14,7 +14,13 @@ pub(super) static OPS: &[Op] = &[
         attrs: &["RAGGED_RANK: int >= 1", "T: type", "Tsplits: {int32, int64} = DT_INT64"],
         shape: to_sparse_shape,
         kernel: Kernel::Pure(to_sparse),
-        grad: Grad::Missing,
+        grad: Grad::Fn(|g, op, grads| {
+            let inputs = g.inputs(op);
+            let shape = g.shape_tensor(inputs[inputs.len() - 1])?;
+            let mut gradients = vec![None; inputs.len()];
+            gradients[inputs.len() - 1] = Some(g.reshape(grads.dense(g, 1)?, shape)?.into());
+            Ok(gradients)
+        }),
         rows: &[
             "(i64[0 2 2 3]), f32[5 6 7] => i64[[0 0] [0 1] [2 0]], f32[5 6 7], i64[3 2]",
             "(i64[0 1 1]), i32[[5 6]] => i64[[0 0 0] [0 0 1]], i32[5 6], i64[2 1 2]",

@@ -43,7 +43,7 @@ macro_rules! scatters {
                 attrs: &[$nd_attr, "Tindices: {int32, int64}", $nd_locking],
                 shape: scatter_nd_shape,
                 kernel: Kernel::Stateful(|ctx| scatter_nd(ctx, Update::$nd_update)),
-                grad: scatter_grad(Update::$nd_update),
+                grad: if matches!(Update::$nd_update, Update::Set) { Grad::None("changes a variable") } else { scatter_grad(Update::$nd_update) },
                 rows: &[],
             },)*
             $(Op {

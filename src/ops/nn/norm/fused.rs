@@ -46,7 +46,7 @@ macro_rules! backward {
             attrs: $attrs,
             shape: backward_shape,
             kernel: Kernel::PurePrepared(prepare_backward),
-            grad: Grad::Missing,
+            grad: Grad::Fn(gradients::fused_grad),
             rows: $rows,
         }
     };
