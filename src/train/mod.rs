@@ -12,6 +12,7 @@ mod meta_graph;
 mod moving_average;
 mod optimizer;
 mod partition;
+mod restore;
 mod saver;
 mod scope;
 mod slot;
@@ -19,7 +20,7 @@ mod variable;
 
 pub use create::{InitialFn, InitialValue, VariableOptions};
 pub use decay::{LinearCosineOptions, PolynomialOptions, RestartOptions};
-pub use files::{RestoreReport, SaveOptions};
+pub use files::SaveOptions;
 pub use get_variable::{CustomGetter, GetVariable, Getter, Regularizer};
 pub use initializer::{Distribution, FanMode, Initializer};
 pub use meta_graph::{
@@ -32,6 +33,7 @@ pub use optimizer::{
     ProximalAdagradOptimizer, ProximalGradientDescentOptimizer, RMSPropOptimizer,
 };
 pub use partition::{PartitionInfo, Partitioner};
+pub use restore::{RestoreReport, uninitialized_variables};
 pub use saver::{Saver, SaverOptions};
 pub use scope::{Reuse, ScopeName, ScopeOptions, VariableScope, VariableScopeGuard};
 pub use variable::{Assignment, Constraint, SaveSliceInfo, Variable};

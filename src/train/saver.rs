@@ -132,7 +132,8 @@ fn saveables(graph: &Graph, options: &SaverOptions) -> Result<Vec<Saveable>> {
     for (key, variable) in named {
         for part in variable.parts() {
             let (key, slice) = match part.save_slice_info() {
-                Some(info) => (info.full_name.clone(), info.spec()),
+                Some(info) if key == part.op_name() => (info.full_name.clone(), info.spec()),
+                Some(info) => (key.clone(), info.spec()),
                 None => (key.clone(), String::new()),
             };
             let entries = by_key.entry(key.clone()).or_default();

@@ -1,17 +1,25 @@
 //! Graphs of recurrent networks, layers and losses, node for node as TensorFlow builds them.
 
+mod layouts;
 mod recurrent;
 
+use flate2::read::GzDecoder;
 use metagraph::proto::attr_value::Value;
 use metagraph::proto::{AttrValue, GraphDef, NodeDef};
 use metagraph::{Graph, Result, Tensor};
 use prost::Message;
 use std::collections::HashMap;
+use std::io::Read;
 
-/// Compares what `build` makes with `tests/fixtures/nn/<name>.pb`, which TensorFlow wrote.
+/// Compares what `build` makes with `tests/fixtures/nn/<name>.pb` or `.pb.gz`, which TensorFlow wrote.
 fn check(name: &str, build: impl FnOnce(&Graph) -> Result<()>) {
     let path = format!("{}/tests/fixtures/nn/{name}.pb", env!("CARGO_MANIFEST_DIR"));
-    let theirs = GraphDef::decode(std::fs::read(path).unwrap().as_slice()).unwrap();
+    let bytes = std::fs::read(&path).unwrap_or_else(|_| {
+        let mut bytes = Vec::new();
+        GzDecoder::new(std::fs::File::open(format!("{path}.gz")).unwrap()).read_to_end(&mut bytes).unwrap();
+        bytes
+    });
+    let theirs = GraphDef::decode(bytes.as_slice()).unwrap();
     let graph = Graph::new();
     build(&graph).unwrap();
     let ours = graph.as_graph_def();

@@ -4,8 +4,10 @@
 //! `axis=1; f32[[1 2]], i32 0 => f32[1 2]`. An input that is a list of tensors stands in parentheses, which may be left out
 //! where it is the op's only list; `_` stands for an output whose value isn't compared.
 
+mod audit;
 mod gradients;
 mod samples;
+mod stateful;
 
 use metagraph::graph::op::{ArgSpec, ArgType, Grad, Kernel, Op};
 use metagraph::{DType, Graph, Output, Session, Shape, Tensor, ops};

@@ -155,6 +155,11 @@ pub const SAMPLES: &[Sample] = &[
         inputs: &["f64[2 -1.5]", "f64[0.3 -0.7]"],
         build: |g, x| g.op("SoftplusGrad").input(x[0]).input(x[1]).outputs(),
     },
+    Sample {
+        op: "Polygamma",
+        inputs: &["f64[1.5 2.5]"],
+        build: |g, x| g.op("Polygamma").input(g.constant([1f64, 2.0])?).input(x[0]).outputs(),
+    },
     Sample { op: "Floor", inputs: &["f64[2.3 -1.5]"], build: |g, x| g.op("Floor").input(x[0]).outputs() },
     Sample {
         op: "SparseSegmentMeanWithNumSegments",

@@ -1,0 +1,129 @@
+//! What a session gives against what was inferred, node by node, over whole graphs: those of the samples and of the models
+//! in `tests/models`. Ops that no such graph has, and that have no example, are listed with the place of their test.
+
+use crate::samples::SAMPLES;
+use crate::stateful::{ELSEWHERE, PROGRAMS};
+use flate2::read::GzDecoder;
+use metagraph::graph::op::Kernel;
+use metagraph::proto::MetaGraphDef;
+use metagraph::train::import_meta_graph_def;
+use metagraph::{Graph, Operation, Output, Session, Shape, Tensor, numpy, ops};
+use prost::Message;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read;
+
+/// What was seen of the ops.
+#[derive(Default)]
+struct Audit {
+    seen: BTreeSet<String>,
+    wrong: Vec<String>,
+}
+
+impl Audit {
+    /// Fetches what can be fetched, in ever smaller lots where one can't.
+    fn fetch(&mut self, g: &Graph, session: &Session, outputs: &[Output], feeds: &[(Output, &Tensor)]) {
+        if outputs.is_empty() {
+            return;
+        }
+        match session.run(outputs, feeds) {
+            Ok(values) => {
+                for (&output, value) in outputs.iter().zip(&values) {
+                    self.compare(g, output, value);
+                }
+            }
+            Err(_) if outputs.len() > 1 => {
+                let (a, b) = outputs.split_at(outputs.len() / 2);
+                self.fetch(g, session, a, feeds);
+                self.fetch(g, session, b, feeds);
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn compare(&mut self, g: &Graph, output: Output, value: &Tensor) {
+        let op = g.op_type(output.op);
+        let name = g.tensor_name(output);
+        match (g.shape(output), g.dtype(output)) {
+            (Ok(shape), Ok(dtype)) if shape.accepts(value.dims()) && dtype == value.dtype() => {}
+            (shape, dtype) => {
+                self.wrong.push(format!("{op} {name}: inferred {dtype:?} {shape:?}, is {} {:?}", value.dtype(), value.dims()));
+            }
+        }
+        self.seen.insert(op);
+    }
+
+    fn whole(&mut self, g: &Graph, session: &Session, feeds: &[(Output, &Tensor)]) {
+        let operations = g.get_operations();
+        let fed: Vec<Operation> = feeds.iter().map(|f| f.0.op).collect();
+        let outputs: Vec<Output> = operations.iter().filter(|op| !fed.contains(op)).flat_map(|&op| g.outputs(op)).collect();
+        outputs.chunks(64).for_each(|lot| self.fetch(g, session, lot, feeds));
+        // What has no outputs was run on the way, or is run here.
+        for &op in operations.iter().filter(|&&op| g.num_outputs(op) == 0) {
+            if session.run_targets(&[op], feeds).is_ok() {
+                self.seen.insert(g.op_type(op));
+            }
+        }
+    }
+
+    fn model(&mut self, name: &str) {
+        let folder = format!("{}/tests/models/{name}", env!("CARGO_MANIFEST_DIR"));
+        let mut bytes = Vec::new();
+        GzDecoder::new(fs::File::open(format!("{folder}/model.meta.gz")).unwrap()).read_to_end(&mut bytes).unwrap();
+        let g = Graph::new();
+        let saver = import_meta_graph_def(&g, MetaGraphDef::decode(bytes.as_slice()).unwrap(), &Default::default()).unwrap();
+        let session = Session::new(&g);
+        saver.restore(&session, format!("{folder}/model")).unwrap();
+        let plan: Value = serde_json::from_slice(&fs::read(format!("{folder}/runs.json")).unwrap()).unwrap();
+        let values = numpy::read_npz(format!("{folder}/values.npz")).unwrap();
+        let feeds: Vec<(Output, &Tensor)> = plan[0]["feeds"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|name| name.as_str().unwrap())
+            .map(|name| (g.get_tensor_by_name(name).unwrap(), &values[&format!("0|feed|{}", name.replace('/', "|"))]))
+            .collect();
+        let filename = g.get_tensor_by_name(&saver.as_saver_def().filename_tensor_name).unwrap();
+        let nowhere = Tensor::from(std::env::temp_dir().join("metagraph-nowhere/model").to_str().unwrap());
+        let feeds: Vec<_> = feeds.into_iter().chain([(filename, &nowhere)]).collect();
+        self.whole(&g, &session, &feeds);
+    }
+}
+
+#[test]
+fn values_are_as_inferred() {
+    let mut audit = Audit::default();
+    for sample in SAMPLES {
+        let g = Graph::new();
+        let values: Vec<Tensor> = sample.inputs.iter().map(|text| text.parse().unwrap()).collect();
+        let xs: Vec<Output> =
+            values.iter().map(|v| g.placeholder(v.dtype(), Shape::from(vec![None; v.rank()])).unwrap()).collect();
+        // Some builders want static shapes.
+        if (sample.build)(&g, &xs).is_ok() {
+            let feeds: Vec<(Output, &Tensor)> = xs.iter().copied().zip(&values).collect();
+            audit.whole(&g, &Session::new(&g), &feeds);
+        }
+    }
+    for (name, program) in PROGRAMS {
+        let g = Graph::new();
+        let outputs = program(&g).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let session = Session::new(&g);
+        if let Err(error) = session.run(&outputs, &[]) {
+            audit.wrong.push(format!("{name}: {error}"));
+        }
+        audit.whole(&g, &session, &[]);
+    }
+    for model in ["conv_classifier", "tagger", "attention", "sampler", "encoder"] {
+        audit.model(model);
+    }
+    assert!(audit.wrong.is_empty(), "{} values are not as inferred:\n{}", audit.wrong.len(), audit.wrong.join("\n"));
+
+    let runs = |op: &&metagraph::graph::op::Op| !matches!(op.kernel, Kernel::Missing(_)) && op.rows.is_empty();
+    let bare: Vec<&str> = ops::all().filter(runs).map(|op| op.name).filter(|n| !audit.seen.contains(*n)).collect();
+    let listed = |name: &str| ELSEWHERE.iter().any(|(_, names)| names.contains(&name));
+    let unseen: Vec<&str> = bare.iter().copied().filter(|n| !listed(n)).collect();
+    let stale: Vec<&str> = ELSEWHERE.iter().flat_map(|e| e.1.iter().copied()).filter(|n| !bare.contains(n)).collect();
+    assert!(unseen.is_empty(), "{} ops have neither an example nor a graph here: {unseen:?}", unseen.len());
+    assert!(stale.is_empty(), "these are seen and need not be listed: {stale:?}");
+}
