@@ -2,7 +2,8 @@
 //! in `tests/models`. Ops that no such graph has, and that have no example, are listed with the place of their test.
 
 use crate::samples::SAMPLES;
-use crate::stateful::{ELSEWHERE, PROGRAMS};
+use crate::stateful::{ELSEWHERE, PROGRAMS, ROWS};
+use crate::{Feed, run_row};
 use flate2::read::GzDecoder;
 use metagraph::graph::op::Kernel;
 use metagraph::proto::MetaGraphDef;
@@ -67,6 +68,17 @@ impl Audit {
         }
     }
 
+    /// A MetaGraph whose variables are set to their first values.
+    fn training_graph(&mut self, bytes: &[u8]) {
+        let g = Graph::new();
+        import_meta_graph_def(&g, MetaGraphDef::decode(bytes).unwrap(), &Default::default()).unwrap();
+        let session = Session::new(&g);
+        if let Ok(initialize) = g.global_variables_initializer() {
+            session.run_targets(&[initialize], &[]).unwrap();
+        }
+        self.whole(&g, &session, &[]);
+    }
+
     fn model(&mut self, name: &str) {
         let folder = format!("{}/tests/models/{name}", env!("CARGO_MANIFEST_DIR"));
         let mut bytes = Vec::new();
@@ -105,6 +117,15 @@ fn values_are_as_inferred() {
             audit.whole(&g, &Session::new(&g), &feeds);
         }
     }
+    for (name, row) in ROWS {
+        let op = ops::lookup(name).unwrap_or_else(|| panic!("{name} isn't an op"));
+        for feed in [Feed::Constants, Feed::Unknown] {
+            if let Err(why) = run_row(op, row, feed) {
+                audit.wrong.push(format!("{name}: {row} ({feed:?}): {why}"));
+            }
+        }
+        audit.seen.insert(name.to_string());
+    }
     for (name, program) in PROGRAMS {
         let g = Graph::new();
         let outputs = program(&g).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -113,6 +134,10 @@ fn values_are_as_inferred() {
             audit.wrong.push(format!("{name}: {error}"));
         }
         audit.whole(&g, &session, &[]);
+    }
+    let folder = format!("{}/tests/fixtures/optimizers", env!("CARGO_MANIFEST_DIR"));
+    for entry in fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "pb")) {
+        audit.training_graph(&fs::read(entry).unwrap());
     }
     for model in ["conv_classifier", "tagger", "attention", "sampler", "encoder"] {
         audit.model(model);
