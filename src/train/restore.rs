@@ -208,8 +208,7 @@ fn nearest<'a>(key: &str, all: impl Iterator<Item = &'a str>) -> Vec<String> {
     let wanted = last(key);
     let all: Vec<&str> = all.collect();
     let alike = |k: &&&str| last(k) == wanted || k.ends_with(key) || key.ends_with(**k);
-    let mut near: Vec<(usize, &str)> =
-        all.iter().filter(alike).take(MOST_COMPARED).map(|k| (distance(key, k), *k)).collect();
+    let mut near: Vec<(usize, &str)> = all.iter().filter(alike).take(MOST_COMPARED).map(|k| (distance(key, k), *k)).collect();
     if near.is_empty() {
         let few = |&(letters, _): &(usize, &str)| letters <= key.len() / 3;
         near = all.iter().take(MOST_COMPARED).map(|k| (distance(key, k), *k)).filter(few).collect();

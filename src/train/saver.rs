@@ -255,20 +255,13 @@ fn restore_all(g: &Graph, filename: Output, saveables: &[&Saveable], reshape: bo
 
 fn save_op(g: &Graph, filename: Output, saveables: &[&Saveable], v1: bool) -> Result<Operation> {
     let values = saveables.iter().map(|s| saved_value(s)).collect::<Result<Vec<_>>>()?;
-    let has_slices = saveables.iter().any(|s| !s.slice.is_empty());
-    let op = match (v1, has_slices) {
-        (false, _) => "SaveV2",
-        (true, true) => "SaveSlices",
-        (true, false) => "Save",
-    };
-    let scope = g.name_scope(op)?;
+    let slices = strings(saveables.iter().map(|s| s.slice.clone()))?;
+    let (op, name, label) =
+        if v1 { ("SaveSlices", "save", "shapes_and_slices") } else { ("SaveV2", "SaveV2", "shape_and_slices") };
+    let scope = g.name_scope(name)?;
     let names = g.named("tensor_names").constant(strings(saveables.iter().map(|s| s.key.clone()))?)?;
-    let mut builder = g.op(op).name(scope.name()).input(filename).input(names);
-    if op != "Save" {
-        let slices = strings(saveables.iter().map(|s| s.slice.clone()))?;
-        let label = if v1 { "shapes_and_slices" } else { "shape_and_slices" };
-        builder = builder.input(g.named(label).constant(slices)?);
-    }
+    let slices = g.named(label).constant(slices)?;
+    let builder = g.op(op).name(scope.name()).input(filename).input(names).input(slices);
     builder.input_list(&values).finish()
 }
 

@@ -145,8 +145,7 @@ fn partitioned_variables_are_restored_both_ways() -> Result<()> {
             false => saver.restore(&session, &saved)?,
             true => assert_eq!(saver.restore_partial(&session, &saved, str::to_string)?.restored, ["net/table"]),
         }
-        let parts: Vec<String> =
-            g.global_variables().iter().map(|v| Ok(v.eval(&session)?.to_string())).collect::<Result<_>>()?;
+        let parts: Vec<String> = g.global_variables().iter().map(|v| Ok(v.eval(&session)?.to_string())).collect::<Result<_>>()?;
         assert_eq!(parts, ["f32[[1 2] [3 4]]", "f32[[5 6] [7 8]]", "f32[[9 10]]"]);
     }
     Ok(())

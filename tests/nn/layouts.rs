@@ -71,9 +71,7 @@ fn gru() {
 
 #[test]
 fn multi() {
-    layouts("multi", |_| {
-        Ok(Box::new(MultiRNNCell::new(vec![Box::new(LSTMCell::new(3)), Box::new(GRUCell::new(2))])?))
-    });
+    layouts("multi", |_| Ok(Box::new(MultiRNNCell::new(vec![Box::new(LSTMCell::new(3)), Box::new(GRUCell::new(2))])?)));
 }
 
 #[test]

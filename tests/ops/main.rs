@@ -89,8 +89,6 @@ const UNDIFFERENTIATED: &[(&str, &str)] = &[
     ("DebugGradientRefIdentity", "an op of the debugger"),
     ("OptionalFromValue", "optionals are not differentiated yet"),
     ("OptionalGetValue", "optionals are not differentiated yet"),
-    ("RaggedGather", "not yet"),
-    ("RaggedTensorToTensor", "not yet"),
 ];
 
 /// What TensorFlow decided on the gradient of each op: `data/gradients.py` wrote it.

@@ -138,7 +138,8 @@ fn handles(g: &Graph) -> Result<Vec<Output>> {
 }
 
 fn temporary(g: &Graph) -> Result<Vec<Output>> {
-    let v = g.op("TemporaryVariable").attr("shape", Shape::known(&[2])).attr("dtype", DType::Float).attr("var_name", "t").output()?;
+    let v =
+        g.op("TemporaryVariable").attr("shape", Shape::known(&[2])).attr("dtype", DType::Float).attr("var_name", "t").output()?;
     let set = g.op("Assign").input(v).input(g.constant([1f32, 2.0])?).output()?;
     Ok(vec![g.op("DestroyTemporaryVariable").input(set).attr("var_name", "t").output()?])
 }
@@ -152,7 +153,7 @@ fn generators(g: &Graph) -> Result<Vec<Output>> {
     let binomial = op("StatefulRandomBinomial").input(g.constant(5f64)?).input(g.constant(0.5f64)?).output()?;
     Ok(vec![
         op("StatefulUniform").output()?,
-        op("StatefulStandardNormal").output()?,
+        g.op("StatefulStandardNormal").input(h).input(shape).control(start).output()?,
         op("StatefulStandardNormalV2").output()?,
         op("StatefulTruncatedNormal").output()?,
         op("StatefulUniformInt").input(g.constant(-5i64)?).input(g.constant(5i64)?).output()?,

@@ -9,6 +9,7 @@ mod grad;
 mod matmul;
 mod ragged;
 mod ragged_fill;
+mod ragged_grad;
 mod ragged_variant;
 mod reduce;
 mod serialize;
@@ -24,22 +25,21 @@ use crate::tensor::{DType, Shape, Tensor, dispatch};
 use std::cmp::Ordering;
 
 /// The family's lists of records.
-pub(super) static FAMILIES: &[&[Op]] =
-    &[
-        arithmetic::OPS,
-        arrange::OPS,
-        count::OPS,
-        cross::OPS,
-        dense::OPS,
-        matmul::OPS,
-        ragged::OPS,
-        ragged_fill::OPS,
-        ragged_variant::OPS,
-        reduce::OPS,
-        serialize::OPS,
-        slice::OPS,
-        tensors_map::OPS,
-    ];
+pub(super) static FAMILIES: &[&[Op]] = &[
+    arithmetic::OPS,
+    arrange::OPS,
+    count::OPS,
+    cross::OPS,
+    dense::OPS,
+    matmul::OPS,
+    ragged::OPS,
+    ragged_fill::OPS,
+    ragged_variant::OPS,
+    reduce::OPS,
+    serialize::OPS,
+    slice::OPS,
+    tensors_map::OPS,
+];
 
 /// A sparse tensor of a graph (`tf.SparseTensor`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

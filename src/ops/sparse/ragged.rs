@@ -1,6 +1,6 @@
 //! Ragged tensors: values and nested row splits.
 
-use super::{index_matrix, set_sparse};
+use super::{index_matrix, ragged_grad, set_sparse};
 use crate::error::{Error, Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
 use crate::ops::math::number::{Number, Real};
@@ -39,7 +39,7 @@ pub(super) static OPS: &[Op] = &[
         ],
         shape: to_tensor_shape,
         kernel: Kernel::Pure(to_tensor),
-        grad: Grad::Missing,
+        grad: Grad::Fn(ragged_grad::to_tensor),
         rows: &[
             "row_partition_types=['ROW_SPLITS']; i64[-1 -1], i32[1 2 3], i32 9, (i64[0 2 2 3]) => i32[[1 2] [9 9] [3 9]]",
             "row_partition_types=['FIRST_DIM_SIZE', 'VALUE_ROWIDS']; i64[2 1], i32[1 2 3], i32 0, (i64 3, i64[0 0 2]) => i32[[1] [0]]",
@@ -68,7 +68,7 @@ pub(super) static OPS: &[Op] = &[
         ],
         shape: gather_shape,
         kernel: Kernel::Pure(gather),
-        grad: Grad::Missing,
+        grad: Grad::Fn(ragged_grad::gather),
         rows: &["OUTPUT_RAGGED_RANK=1; (i64[0 2 2 3]), f32[5 6 7], i32[2 0] => i64[0 1 3], f32[7 5 6]"],
     },
 ];
