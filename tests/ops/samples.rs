@@ -150,6 +150,8 @@ pub const SAMPLES: &[Sample] = &[
         inputs: &["f64[[1 3 2.5] [5 4 6]]"],
         build: |g, x| Ok(g.op("TopKV2").input(x[0]).input(g.constant(2i32)?).outputs()?[..1].to_vec()),
     },
+    Sample { op: "RaggedTensorToVariant", inputs: &["f64[1 2 3]"], build: ragged_variants },
+    Sample { op: "RaggedTensorFromVariant", inputs: &["f64[1 2 3]"], build: ragged_variants },
     Sample {
         op: "SoftplusGrad",
         inputs: &["f64[2 -1.5]", "f64[0.3 -0.7]"],
@@ -494,4 +496,11 @@ fn transformed(op: &str, g: &Graph, x: &[Output]) -> Result<Vec<Output>> {
         builder = builder.input(g.constant(0f32)?);
     }
     builder.attr("interpolation", "NEAREST").outputs()
+}
+
+fn ragged_variants(g: &Graph, x: &[Output]) -> Result<Vec<Output>> {
+    let splits = g.constant([0i64, 2, 3])?;
+    let variants = g.op("RaggedTensorToVariant").input_list(&[splits]).input(x[0]).attr("batched_input", true).output()?;
+    let back = g.op("RaggedTensorFromVariant").input(variants).attr("input_ragged_rank", 0).attr("output_ragged_rank", 1);
+    Ok(vec![back.attr("Tvalues", DType::Double).outputs()?[1]])
 }
