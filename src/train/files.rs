@@ -1,8 +1,8 @@
 //! Saving and restoring: checkpoint files, the checkpoint state, and reports of what doesn't fit.
 
 use super::Saver;
-use super::restore::hint;
 use super::meta_graph::{ExportOptions, export_meta_graph};
+use super::restore::hint;
 use crate::bundle::state::{self, CheckpointStateUpdate};
 use crate::error::{Error, Result, bail};
 use crate::session::Session;

@@ -5,7 +5,8 @@ use super::super::frames;
 use crate::graph::op::Control;
 
 /// Ops whose first output is their first input, unchanged, when a graph runs.
-pub(in super::super) const PASSING: &[&str] = &["Identity", "StopGradient", "PreventGradient", "Snapshot", "PlaceholderWithDefault", "GuaranteeConst"];
+pub(in super::super) const PASSING: &[&str] =
+    &["Identity", "StopGradient", "PreventGradient", "Snapshot", "PlaceholderWithDefault", "GuaranteeConst"];
 
 /// Who takes the value of a node that waits for others waits for them instead; at most for so many.
 const MOST_WAITS: usize = 8;

@@ -313,7 +313,7 @@ fn to_variant_grad(g: &Graph, op: Operation, grads: &Grads) -> Result<Vec<Option
     let Some((&values, splits)) = inputs.split_last() else { bail!(Internal, "there are values") };
     let splits = match splits.first() {
         Some(&first) => first,
-        None => g.constant(&Tensor::scalar(0i32))?,
+        None => g.constant(Tensor::scalar(0i32))?,
     };
     let grad = grads.dense(g, 0)?;
     let shape = g.op("Shape").input(values).output()?;

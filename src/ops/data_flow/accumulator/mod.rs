@@ -11,13 +11,8 @@ use crate::tensor::Shape;
 
 const NONE: Grad = Grad::None("what it gathers comes from other steps");
 const NUMBERS: &str = "dtype: {float, double, int32, uint8, int16, int8, complex64, int64, qint8, quint8, qint32, bfloat16, qint16, quint16, uint16, complex128, half, uint32, uint64}";
-const CREATE: &[&str] = &[
-    NUMBERS,
-    "shape: shape",
-    "container: string = ''",
-    "shared_name: string = ''",
-    "reduction_type: {'MEAN', 'SUM'} = 'MEAN'",
-];
+const CREATE: &[&str] =
+    &[NUMBERS, "shape: shape", "container: string = ''", "shared_name: string = ''", "reduction_type: {'MEAN', 'SUM'} = 'MEAN'"];
 const DTYPE: &[&str] = &[NUMBERS];
 const REFERENCE: &[&str] = &["handle: Ref(string)"];
 const RESOURCE: &[&str] = &["handle: resource"];
