@@ -18,8 +18,6 @@ pub(super) struct Node {
     pub outputs: usize,
     /// Why the node can't be run, if it can't.
     pub unsupported: Option<&'static str>,
-    /// True for variables, random ops and whatever else has state.
-    pub stateful: bool,
     /// True for what writes or reads checkpoints, and for calls of functions that do.
     pub saving: bool,
     pub frame_name: Option<String>,
@@ -56,7 +54,6 @@ impl View {
                 outputs: node.types.len(),
                 unsupported,
                 saving: saving::is_saving(&node.op_type) || saving::called(&inner, node).is_some_and(saving::saves),
-                stateful: node.record.is_none_or(|r| r.is_stateful()),
                 frame_name: if node.op_type.ends_with("Enter") { frame_name() } else { None },
             });
         }

@@ -223,10 +223,6 @@ pub(crate) fn is_switch(graph: &Graph, op: Operation) -> bool {
     matches!(graph.op_type(op).as_str(), "Switch" | "RefSwitch")
 }
 
-pub(crate) fn is_merge(graph: &Graph, op: Operation) -> bool {
-    matches!(graph.op_type(op).as_str(), "Merge" | "RefMerge")
-}
-
 /// True for an Enter of a loop invariant.
 pub(crate) fn is_constant_enter(graph: &Graph, op: Operation) -> bool {
     let constant = |op| graph.get_attr(op, "is_constant").and_then(|v| crate::graph::attr::boolean(&v));

@@ -1,15 +1,12 @@
 //! Contexts as messages: what the collections `while_context` and `cond_context` hold.
 
-use super::context::{self, Context, Kind, WhileData, with};
+use super::context::{Context, Kind, WhileData, with};
 use super::map_order::written_order;
-use super::{cond, while_loop};
-use crate::error::{Error, Result, bail};
-use crate::graph::{CollectionItem, CollectionObject, ContextId, Graph, Output};
-use crate::proto::control_flow_context_def::Ctxt;
+use crate::error::{Error, Result};
+use crate::graph::{CollectionObject, ContextId, Graph, Output};
 use crate::proto::{CondContextDef, WhileContextDef};
 use bytes::Bytes;
 use prost::Message;
-use std::sync::Arc;
 
 /// A context in a collection.
 pub(super) struct ContextObject(pub ContextId);
@@ -125,70 +122,4 @@ fn encoded(graph: &Graph, id: ContextId, depth: usize) -> Result<(u32, Vec<u8>)>
     };
     nested.iter().for_each(|n| append(&mut bytes, number, n));
     Ok((field, bytes))
-}
-
-/// Makes the contexts that an entry of `while_context` or `cond_context` describes, over nodes that have been imported
-/// within `import_scope` (empty for none), and returns what takes the entry's place in the collection.
-///
-/// # Errors
-/// `DataLoss` for bytes that aren't such a message, `NotFound` where it names a node that isn't there.
-pub(crate) fn import_context(graph: &Graph, collection: &str, bytes: &[u8], import_scope: &str) -> Result<CollectionItem> {
-    let ctxt = match collection {
-        while_loop::COLLECTION => WhileContextDef::decode(bytes).map(Ctxt::WhileCtxt),
-        cond::COLLECTION => CondContextDef::decode(bytes).map(Ctxt::CondCtxt),
-        other => bail!(InvalidArgument, "collection '{other}' holds no control-flow contexts"),
-    };
-    let ctxt = ctxt.map_err(|e| Error::data_loss(format!("an entry of collection '{collection}' can't be read: {e}")))?;
-    let scope = import_scope.trim_end_matches('/');
-    let prefix = if scope.is_empty() { String::new() } else { format!("{scope}/") };
-    let id = from_message(graph, &ctxt, &prefix)?;
-    Ok(CollectionItem::Object(Arc::new(ContextObject(id))))
-}
-
-fn from_message(graph: &Graph, ctxt: &Ctxt, prefix: &str) -> Result<ContextId> {
-    let tensor = |name: &str| graph.get_tensor_by_name(&format!("{prefix}{name}"));
-    let tensors = |names: &[String]| names.iter().map(|n| tensor(n)).collect::<Result<Vec<_>>>();
-    let (name, kind, values, nested) = match ctxt {
-        Ctxt::CondCtxt(def) => {
-            graph.unique_name("cond_text");
-            let branch = usize::from(def.branch != 0);
-            let kind = Kind::Cond { pred: tensor(&def.pred_name)?, pivot: tensor(&def.pivot_name)?, branch };
-            (&def.context_name, kind, &def.values_def, &def.nested_contexts)
-        }
-        Ctxt::WhileCtxt(def) => {
-            let mut data = WhileData::new(i64::from(def.parallel_iterations), def.back_prop, def.swap_memory);
-            if !def.maximum_iterations_name.is_empty() {
-                data.maximum_iterations = Some(tensor(&def.maximum_iterations_name)?);
-            }
-            data.pivot_for_pred = Some(tensor(&def.pivot_for_pred_name)?);
-            data.pivot_for_body = Some(tensor(&def.pivot_for_body_name)?);
-            data.pivot = Some(tensor(&def.pivot_name)?);
-            data.loop_exits = tensors(&def.loop_exit_names)?;
-            data.loop_enters = tensors(&def.loop_enter_names)?;
-            (&def.context_name, Kind::While(Box::new(data)), &def.values_def, &def.nested_contexts)
-        }
-    };
-    let name = format!("{prefix}{name}");
-    let is_loop = matches!(kind, Kind::While(_));
-    let id = context::new_context(graph, name.clone(), kind);
-    if let Some(def) = values {
-        let values = tensors(&def.values)?;
-        for (outside, inside) in &def.external_values {
-            let (outside, inside) = (tensor(outside)?, tensor(inside)?);
-            with(graph, id, |c| c.external.insert(outside, inside));
-        }
-        for &value in &values {
-            if !with(graph, id, |c| c.external.contains_key(&value)) {
-                graph.set_op_context(value.op, Some(id))?;
-            }
-            if is_loop && !prefix.is_empty() && context::is_enter(graph, value.op) {
-                graph.set_attr(value.op, "frame_name", &name)?;
-            }
-        }
-        with(graph, id, |c| c.values.extend(values));
-    }
-    context::enter(graph, id);
-    let made = nested.iter().filter_map(|n| n.ctxt.as_ref()).try_for_each(|n| from_message(graph, n, prefix).map(drop));
-    context::exit(graph, id);
-    made.map(|()| id)
 }

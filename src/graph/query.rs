@@ -56,7 +56,7 @@ impl Graph {
             if self.read().nodes.contains_key(name) {
                 bail!(
                     InvalidArgument,
-                    "The name '{name}' refers to an Operation, not a Tensor. Tensor names must be of the form \"<op_name>:<output_index>\"."
+                    "The name '{name}' refers to an Operation, not a Tensor. Tensor names must be of the form \"<op_name>:<output_index>\". Did you mean '{name}:0'?"
                 );
             }
             bail!(
@@ -228,16 +228,6 @@ impl Graph {
         let mut inner = self.write();
         if let Some(slot) = inner.node_mut(output.op)?.shapes.as_mut().and_then(|s| s.get_mut(output.index as usize)) {
             *slot = merged;
-        }
-        Ok(())
-    }
-
-    /// Sets a tensor's static shape, whatever was known, as loop building does for loop variables whose shape varies.
-    pub(crate) fn replace_shape(&self, output: Output, shape: Shape) -> Result<()> {
-        self.shape(output)?;
-        let mut inner = self.write();
-        if let Some(slot) = inner.node_mut(output.op)?.shapes.as_mut().and_then(|s| s.get_mut(output.index as usize)) {
-            *slot = shape;
         }
         Ok(())
     }

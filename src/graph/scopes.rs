@@ -175,18 +175,6 @@ impl Graph {
     pub(crate) fn note_made_in_scopes(&self, op: Operation) {
         self.write().scopes.saw(op);
     }
-
-    /// The nodes that a node made now would run after.
-    pub(crate) fn current_control_dependencies(&self) -> Vec<Operation> {
-        let inner = self.read();
-        let mut all: Vec<Operation> = Vec::new();
-        for op in inner.scopes.controls.iter().flat_map(|c| &c.inputs) {
-            if !all.contains(op) {
-                all.push(*op);
-            }
-        }
-        all
-    }
 }
 
 impl Inner {

@@ -12,14 +12,6 @@ pub(crate) fn unchanged(ctx: &mut InferCtx) -> Result<()> {
     Ok(())
 }
 
-/// Each output has the shape of the input of its number.
-pub(crate) fn each_unchanged(ctx: &mut InferCtx) -> Result<()> {
-    for output in 0..ctx.num_outputs() {
-        ctx.set(output, ctx.input(output))?;
-    }
-    Ok(())
-}
-
 /// Nothing is known.
 pub(crate) fn unknown(ctx: &mut InferCtx) -> Result<()> {
     for output in 0..ctx.num_outputs() {

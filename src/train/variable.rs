@@ -1,7 +1,7 @@
 //! The variable object: the nodes that make up one variable, and what can be done with it.
 
 use crate::error::{Result, bail};
-use crate::graph::{CollectionObject, Graph, Operation, Output, WeakGraph, keys};
+use crate::graph::{CollectionObject, Graph, Operation, Output, WeakGraph};
 use crate::ops::convert::Arg;
 use crate::ops::state::AssignOptions;
 use crate::proto::{SaveSliceInfoDef, VariableDef};
@@ -570,18 +570,4 @@ impl CollectionObject for Variable {
             None => Ok(Bytes::new()),
         }
     }
-}
-
-/// True for the name of a collection that holds variables.
-pub(super) fn holds_variables(collection: &str) -> bool {
-    [
-        keys::GLOBAL_VARIABLES,
-        keys::TRAINABLE_VARIABLES,
-        keys::MOVING_AVERAGE_VARIABLES,
-        keys::LOCAL_VARIABLES,
-        keys::MODEL_VARIABLES,
-        keys::GLOBAL_STEP,
-        keys::METRIC_VARIABLES,
-    ]
-    .contains(&collection)
 }

@@ -1,4 +1,5 @@
 //! Comparing graphs and values with those that TensorFlow wrote.
+#![allow(dead_code)] // Each test uses a part of it.
 
 use metagraph::proto::attr_value::Value;
 use metagraph::proto::{AttrValue, GraphDef, MetaGraphDef, NodeDef};

@@ -322,10 +322,13 @@ fn quantize_grad_kernel(ctx: &mut KernelCtx) -> Result<()> {
         gradients.as_slice::<T>()?, input.as_slice::<T>()?, channels, input.dims(), (min.dims(), max.dims()),
         &min.as_slice::<T>()?.iter().zip(max.as_slice::<T>()?).map(|(a, b)| (a.to_f64(), b.to_f64())).collect::<Vec<_>>(),
     )?);
-    outputs.into_iter().enumerate().try_for_each(|(i, o)| ctx.set(i, o))
+    let [inside, ..] = outputs;
+    // TensorFlow's kernel gives the limits no gradient.
+    let none = [Tensor::zeros(min.dtype(), min.dims())?, Tensor::zeros(max.dtype(), max.dims())?];
+    [inside].into_iter().chain(none).enumerate().try_for_each(|(i, o)| ctx.set(i, o))
 }
 
-/// The gradient where the input is within its channel's range; the limits get none.
+/// The gradient where the input is within its channel's range, and the sums of it below and above.
 fn split_gradient<T: Real>(
     gradients: &[T],
     inputs: &[T],
@@ -334,13 +337,22 @@ fn split_gradient<T: Real>(
     limits: (&[usize], &[usize]),
     ranges: &[(f64, f64)],
 ) -> Result<[Tensor; 3]> {
+    let (mut below, mut above) = (vec![0f64; channels.count], vec![0f64; channels.count]);
     let mut inside = Vec::with_capacity(inputs.len());
     for (i, (&gradient, &input)) in gradients.iter().zip(inputs).enumerate() {
-        let (min, max) = ranges[channels.channel(i)];
+        let channel = channels.channel(i);
+        let (min, max) = ranges[channel];
         let within = (min..=max).contains(&input.to_f64());
         inside.push(if within { gradient } else { T::default() });
+        if input.to_f64() < min {
+            below[channel] += gradient.to_f64();
+        }
+        if input.to_f64() > max {
+            above[channel] += gradient.to_f64();
+        }
     }
-    Ok([Tensor::new(dims, inside)?, Tensor::zeros(T::DTYPE, limits.0)?, Tensor::zeros(T::DTYPE, limits.1)?])
+    let narrow = |sums: Vec<f64>| sums.into_iter().map(<T as Number>::from_f64).collect();
+    Ok([Tensor::new(dims, inside)?, Tensor::new(limits.0, narrow(below))?, Tensor::new(limits.1, narrow(above))?])
 }
 
 /// A range moved so that zero is on the grid: least and greatest value, and the grid's step.

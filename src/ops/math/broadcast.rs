@@ -25,6 +25,7 @@ struct Loop<const N: usize> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run<const N: usize> {
     /// Where the stretch begins in the result.
+    #[cfg_attr(not(test), allow(dead_code))]
     pub start: usize,
     /// Its length.
     pub len: usize,

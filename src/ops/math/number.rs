@@ -51,8 +51,6 @@ pub(crate) trait Real: Number + PartialOrd {
 
 /// An integer. Division by zero gives zero here; kernels look for it before.
 pub(crate) trait Integer: Real + Eq + Ord {
-    const BITS: u32;
-
     fn div(self, other: Self) -> Self;
     fn floor_div(self, other: Self) -> Self;
     fn rem(self, other: Self) -> Self;
@@ -63,7 +61,7 @@ pub(crate) trait Integer: Real + Eq + Ord {
     fn or(self, other: Self) -> Self;
     fn xor(self, other: Self) -> Self;
     fn not(self) -> Self;
-    /// Shifts by 0 to `BITS - 1`; other counts mean the nearest of these.
+    /// Shifts by 0 to the number of bits less 1; other counts mean the nearest of these.
     fn shift_left(self, count: Self) -> Self;
     fn shift_right(self, count: Self) -> Self;
     fn ones(self) -> u8;
@@ -93,8 +91,6 @@ functions!(declare_functions);
 
 /// A floating-point number.
 pub(crate) trait Float: Inexact + Real {
-    fn from_f32(value: f32) -> Self;
-    fn to_f32(self) -> f32;
     fn floor(self) -> Self;
     fn ceil(self) -> Self;
     fn round_even(self) -> Self;
@@ -103,8 +99,6 @@ pub(crate) trait Float: Inexact + Real {
     fn atan2(self, other: Self) -> Self;
     fn is_nan(self) -> bool;
     fn is_infinite(self) -> bool;
-    /// True for a type that is computed in `f64` where exactness counts.
-    const DOUBLE: bool;
 }
 
 macro_rules! integers {
@@ -144,8 +138,6 @@ macro_rules! integers {
         }
 
         impl Integer for $type {
-            const BITS: u32 = <$type>::BITS;
-
             #[inline(always)]
             fn div(self, other: $type) -> $type { if other == 0 { 0 } else { self.wrapping_div(other) } }
             #[inline(always)]
@@ -203,7 +195,7 @@ integers! {
 }
 
 macro_rules! floats {
-    ($($type:ident, $double:literal;)*) => {
+    ($($type:ident)*) => {
         $(impl Number for $type {
             const ZERO: $type = 0.0;
             const ONE: $type = 1.0;
@@ -286,12 +278,6 @@ macro_rules! floats {
         }
 
         impl Float for $type {
-            const DOUBLE: bool = $double;
-
-            #[inline(always)]
-            fn from_f32(value: f32) -> $type { value as $type }
-            #[inline(always)]
-            fn to_f32(self) -> f32 { self as f32 }
             #[inline(always)]
             fn floor(self) -> $type { <$type>::floor(self) }
             #[inline(always)]
@@ -310,7 +296,7 @@ macro_rules! floats {
     };
 }
 
-floats! { f32, false; f64, true; }
+floats! { f32 f64 }
 
 macro_rules! half_functions {
     ($($name:ident)*) => {
@@ -366,12 +352,6 @@ macro_rules! halves {
         }
 
         impl Float for $type {
-            const DOUBLE: bool = false;
-
-            #[inline(always)]
-            fn from_f32(value: f32) -> $type { $type::from_f32(value) }
-            #[inline(always)]
-            fn to_f32(self) -> f32 { $type::to_f32(self) }
             #[inline(always)]
             fn floor(self) -> $type { $type::from_f32(self.to_f32().floor()) }
             #[inline(always)]

@@ -21,7 +21,11 @@ pub(super) static OPS: &[Op] = &[
             ctx.set(3, Shape::vector(ctx.input(0).with_rank(1)?.dim(0)))
         },
         kernel: Kernel::Pure(fill),
-        grad: Grad::Missing,
+        grad: Grad::Fn(|g, op, grads| {
+            let outputs = g.outputs(op);
+            let emitted = g.op("RaggedFillEmptyRowsGrad").input(outputs[3]).input(grads.dense(g, 1)?).outputs()?;
+            Ok(vec![None, Some(emitted[0].into()), None, Some(emitted[1].into())])
+        }),
         rows: &[
             "i64[0 0 2], f32[1 2 3], i64 4, f32 9 => i64[0 0 1 2 3], f32[1 2 9 3 9], bool[false true false true], i64[0 1 3]",
         ],

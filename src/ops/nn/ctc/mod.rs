@@ -12,7 +12,6 @@ use crate::tensor::Tensor;
 
 /// The sizes of the inputs `[time, batch, classes]`, and the length of each sequence.
 struct Sequences {
-    time: usize,
     batch: usize,
     classes: usize,
     lengths: Vec<usize>,
@@ -44,7 +43,7 @@ impl Sequences {
         if let Some((b, length)) = lengths.iter().enumerate().find(|&(_, &l)| l < 0 || l > time as i64) {
             bail!(InvalidArgument, "sequence_length({b}) must be within [0, {time}], got {length}");
         }
-        Ok(Sequences { time, batch, classes, lengths: lengths.iter().map(|&l| l as usize).collect() })
+        Ok(Sequences { batch, classes, lengths: lengths.iter().map(|&l| l as usize).collect() })
     }
 
     /// The logits at a time step of an element of the batch.
