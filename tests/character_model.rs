@@ -94,7 +94,7 @@ fn users_are_told_what_is_wrong() {
     told("probabilites:0", &[], &["probabilities"]);
     told("probabilities:1", &[], &["probabilities"]);
     let wrong = Tensor::new(&[2, 5], vec![0f32; 10]).unwrap();
-    told("probabilities:0", &[("x:0", &wrong), ("init_state:0", &state)], &["x:0", "[2, 5]", "[?, 1, 5]"]);
+    told("probabilities:0", &[("x:0", &wrong), ("init_state:0", &state)], &["x:0", "[2, 5]", "[?,1,5]"]);
     let wrong = Tensor::new(&[2, 1, 5], vec![0i32; 10]).unwrap();
     told("probabilities:0", &[("x:0", &wrong), ("init_state:0", &state)], &["x:0", "int32", "float"]);
     told("probabilities:0", &[("x:0", &x)], &["init_state"]);

@@ -25,6 +25,7 @@ pub use gradient::{Gradient, Grads, IndexedSlices};
 pub(crate) use infer::run_pure;
 pub(crate) use message::FunctionRecord;
 pub use message::ImportOptions;
+pub(crate) use names::edit_distance;
 pub use names::{NameScope, is_valid_op_name, is_valid_scope_name};
 pub(crate) use node::{ContextId, Node};
 pub use node::{Operation, Output, OutputType};

@@ -1,5 +1,6 @@
 //! Asking a graph about its nodes.
 
+use super::names::edit_distance;
 use super::node::{Operation, Output};
 use super::{Graph, Node};
 use crate::error::{Error, Result, bail};
@@ -237,9 +238,13 @@ impl Graph {
 fn nearest(nodes: &indexmap::IndexMap<std::sync::Arc<str>, Node>, name: &str) -> String {
     let last = |n: &str| n.rsplit('/').next().unwrap_or(n).to_lowercase();
     let wanted = last(name);
+    let misspelt = |candidate: &str| {
+        let most = 1 + name.len() / 8;
+        candidate.len().abs_diff(name.len()) <= most && edit_distance(candidate, name) <= most
+    };
     let mut near: Vec<&str> = Vec::new();
     for candidate in nodes.keys() {
-        if near.len() < 3 && (candidate.eq_ignore_ascii_case(name) || last(candidate) == wanted) {
+        if near.len() < 3 && (last(candidate) == wanted || misspelt(candidate)) {
             near.push(candidate);
         }
     }

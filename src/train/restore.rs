@@ -4,7 +4,7 @@ use super::Saver;
 use crate::bundle::{CheckpointReader, ShapeAndSlice};
 use crate::error::Result;
 use crate::graph::op::Variable;
-use crate::graph::{Graph, Operation, attr};
+use crate::graph::{Graph, Operation, attr, edit_distance};
 use crate::session::Session;
 use crate::tensor::{DType, Shape, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
@@ -208,28 +208,14 @@ fn nearest<'a>(key: &str, all: impl Iterator<Item = &'a str>) -> Vec<String> {
     let wanted = last(key);
     let all: Vec<&str> = all.collect();
     let alike = |k: &&&str| last(k) == wanted || k.ends_with(key) || key.ends_with(**k);
-    let mut near: Vec<(usize, &str)> = all.iter().filter(alike).take(MOST_COMPARED).map(|k| (distance(key, k), *k)).collect();
+    let mut near: Vec<(usize, &str)> =
+        all.iter().filter(alike).take(MOST_COMPARED).map(|k| (edit_distance(key, k), *k)).collect();
     if near.is_empty() {
         let few = |&(letters, _): &(usize, &str)| letters <= key.len() / 3;
-        near = all.iter().take(MOST_COMPARED).map(|k| (distance(key, k), *k)).filter(few).collect();
+        near = all.iter().take(MOST_COMPARED).map(|k| (edit_distance(key, k), *k)).filter(few).collect();
     }
     near.sort_unstable();
     near.into_iter().take(3).map(|(_, k)| k.to_string()).collect()
-}
-
-/// How many letters have to be changed, put in or left out (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut corner = i;
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let changed = corner + usize::from(x != y);
-            corner = row[j + 1];
-            row[j + 1] = changed.min(corner + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// Cells of TensorFlow before 1.2 named their variables otherwise.
