@@ -1,5 +1,9 @@
 //! The model of the examples from within a program: what a restored session computes, and what users are told.
 
+#[path = "common/folder.rs"]
+mod folder;
+
+use folder::Folder;
 use metagraph::nn::{LSTMCell, LSTMStateTuple, RnnOptions};
 use metagraph::train::{self, AdamOptimizer, Optimizer, Saver};
 use metagraph::{Code, DType, Graph, Result, Session, Tensor};
@@ -45,9 +49,8 @@ fn nodes(g: &Graph) -> Vec<(String, String, Vec<String>)> {
 
 #[test]
 fn a_restored_session_computes_the_same_bits() {
-    let folder = std::env::temp_dir().join(format!("metagraph-character-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let prefix = folder.join("model");
+    let folder = Folder::new("model");
+    let prefix = folder.0.join("model");
     let (g, saver) = model().unwrap();
     let session = Session::new(&g);
     session.run_targets(&[g.get_operation_by_name("init").unwrap()], &[]).unwrap();
@@ -64,7 +67,7 @@ fn a_restored_session_computes_the_same_bits() {
     saver.save(&session, &prefix).unwrap();
 
     let restored = Graph::new();
-    let saver = train::import_meta_graph(&restored, folder.join("model.meta")).unwrap();
+    let saver = train::import_meta_graph(&restored, folder.0.join("model.meta")).unwrap();
     let second = Session::new(&restored);
     saver.restore(&second, &prefix).unwrap();
     let bits = |tensors: Vec<Tensor>| -> Vec<u32> {
@@ -73,7 +76,6 @@ fn a_restored_session_computes_the_same_bits() {
     let feeds = [("x:0", &x), ("init_state:0", &state)];
     assert_eq!(bits(second.run_named(&RESULTS, &feeds).unwrap()), bits(session.run_named(&RESULTS, &feeds).unwrap()));
     nodes(&restored).iter().zip(nodes(&g)).for_each(|(ours, theirs)| assert_eq!(*ours, theirs));
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

@@ -1,24 +1,19 @@
 //! Drives the command `metagraph` on models that the library builds: flags, exit codes, what it prints, round trips.
 
+#[path = "common/folder.rs"]
+mod folder;
+
+use folder::Folder;
 use metagraph::proto::{GraphDef, MetaGraphDef, text};
 use metagraph::train::{GetVariable, Initializer, Saver};
 use metagraph::{DType, Graph, Session, Tensor, WhileOptions, numpy};
 use prost::Message;
 use serde_json::Value;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
-/// A folder of its own, removed at the end.
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("metagraph-cli-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
     fn file(&self, name: &str) -> String {
         self.0.join(name).to_str().unwrap().to_string()
     }
@@ -48,12 +43,6 @@ impl Folder {
         assert_eq!(output.status.code(), Some(code), "{args:?}: {}{err}", String::from_utf8_lossy(&output.stdout));
         assert!(err.starts_with("error: "), "{args:?}: {err}");
         err
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -1,28 +1,23 @@
 //! The two programs as processes: files, flags and exit codes that others script against.
 
-use std::path::{Path, PathBuf};
+#[path = "common/folder.rs"]
+mod folder;
+
+use folder::Folder;
+use std::path::Path;
 use std::process::{Command, Output};
 
-/// A folder of its own, removed at the end.
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("metagraph-examples-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
+    /// A folder with a text to learn.
+    fn with_text(name: &str) -> Folder {
+        let folder = Folder::new(name);
         let lines: String = (0..60).map(|i| format!("{i} green bottles hanging on the wall — ten × {}.\n", i * 7 % 13)).collect();
-        std::fs::write(path.join("text.txt"), lines).unwrap();
-        Folder(path)
+        std::fs::write(folder.0.join("text.txt"), lines).unwrap();
+        folder
     }
 
     fn path(&self, name: &str) -> String {
         self.0.join(name).to_str().unwrap().to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -67,7 +62,7 @@ fn losses(folder: &Folder, dir: &str) -> Vec<String> {
 
 #[test]
 fn trains_and_samples() {
-    let folder = Folder::new("trains");
+    let folder = Folder::with_text("trains");
     let printed = train(&folder, "model", &["--hidden", "10", "--steps", "7"]);
     assert!(printed.contains("step 3: loss") && printed.contains("step 7: loss"), "{printed}");
     let files = ["checkpoint", "model.index", "model.data-00000-of-00001", "model.meta", "characters.json", "loss.svg"];
@@ -90,7 +85,7 @@ fn trains_and_samples() {
 
 #[test]
 fn resumed_training_goes_on_as_if_it_had_not_stopped() {
-    let folder = Folder::new("resumes");
+    let folder = Folder::with_text("resumes");
     train(&folder, "whole", &["--hidden", "10", "--steps", "9"]);
     train(&folder, "parts", &["--hidden", "10", "--steps", "5"]);
     train(&folder, "parts", &["--steps", "4", "--resume"]);
@@ -125,7 +120,7 @@ fn a_frozen_graph_and_a_saved_model_write_what_the_checkpoint_writes() {
     use metagraph::saved_model::{SavedModelBundle, simple_save, tag};
     use metagraph::{Graph, Session, train};
     use prost::Message;
-    let folder = Folder::new("forms");
+    let folder = Folder::with_text("forms");
     train(&folder, "model", &["--hidden", "12", "--steps", "30"]);
     let (dir, frozen) = (folder.0.join("model"), folder.path("frozen.pb"));
     let graph = Graph::new();
@@ -156,7 +151,7 @@ fn a_frozen_graph_and_a_saved_model_write_what_the_checkpoint_writes() {
 #[test]
 fn tensorboard_gets_losses_and_distributions() {
     use metagraph::proto::{event::What, summary::value::Value};
-    let folder = Folder::new("logs");
+    let folder = Folder::with_text("logs");
     let logs = folder.path("logs");
     train(&folder, "model", &["--hidden", "4", "--steps", "11", "--logdir", &logs]);
     train(&folder, "model", &["--steps", "10", "--resume", "--logdir", &folder.path("later")]);
@@ -188,7 +183,7 @@ fn tensorboard_gets_losses_and_distributions() {
 
 #[test]
 fn exit_codes() {
-    let folder = Folder::new("codes");
+    let folder = Folder::with_text("codes");
     let (nowhere, text) = (folder.path("nowhere"), folder.path("text.txt"));
     for program in ["train", "sample"] {
         bad(program, &["--unknown"], 2);

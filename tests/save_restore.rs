@@ -1,28 +1,17 @@
 //! Saving in one session, restoring in another: within the program, in one that builds the graph again, and in one that
 //! knows nothing but names.
 
+#[path = "common/folder.rs"]
+mod folder;
+
+use folder::Folder;
 use metagraph::train::{self, GetVariable, Initializer, SaveOptions, Saver, SaverOptions};
 use metagraph::{Code, DType, Graph, Session, Tensor};
 use std::path::PathBuf;
 
-/// A folder of its own, removed at the end.
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("metagraph-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
     fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

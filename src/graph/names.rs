@@ -149,13 +149,13 @@ impl Graph {
     }
 }
 
-/// How many letters have to be changed, put in or left out (Levenshtein).
-pub(crate) fn edit_distance(a: &str, b: &str) -> usize {
+/// Levenshtein's distance: how many elements have to be changed, put in or left out.
+pub(crate) fn edit_distance<T: PartialEq>(a: &[T], b: &[T]) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
+    for (i, x) in a.iter().enumerate() {
         let mut corner = i;
         row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
+        for (j, y) in b.iter().enumerate() {
             let changed = corner + usize::from(x != y);
             corner = row[j + 1];
             row[j + 1] = changed.min(corner + 1).min(row[j] + 1);

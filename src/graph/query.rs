@@ -240,7 +240,7 @@ fn nearest(nodes: &indexmap::IndexMap<std::sync::Arc<str>, Node>, name: &str) ->
     let wanted = last(name);
     let misspelt = |candidate: &str| {
         let most = 1 + name.len() / 8;
-        candidate.len().abs_diff(name.len()) <= most && edit_distance(candidate, name) <= most
+        candidate.len().abs_diff(name.len()) <= most && edit_distance(candidate.as_bytes(), name.as_bytes()) <= most
     };
     let mut near: Vec<&str> = Vec::new();
     for candidate in nodes.keys() {

@@ -1,6 +1,6 @@
 //! Initial values that are made of other variables: those take their initial values where they have none yet.
 
-use super::variable::Variable;
+use super::variable::{Variable, is_variable};
 use crate::error::{Result, bail};
 use crate::graph::op::ArgType;
 use crate::graph::{Graph, Operation, Output, keys};
@@ -51,10 +51,6 @@ fn depends_on_no_variable(g: &Graph, initial: Output) -> bool {
         }
     }
     !found
-}
-
-fn is_variable(op_type: &str) -> bool {
-    matches!(op_type, "Variable" | "VariableV2" | "VarHandleOp")
 }
 
 fn tensor(g: &Graph, name: &str, output: Output, known: &mut HashMap<Operation, Operation>) -> Result<Output> {

@@ -5,7 +5,7 @@ use super::initializer::Initializer;
 use super::optimizer::Hyperparameter;
 use super::scope::Reuse;
 use super::slot;
-use super::variable::Variable;
+use super::variable::{Variable, is_variable};
 use crate::error::{Result, bail};
 use crate::graph::{CollectionItem, Graph, Operation, Output, keys};
 use crate::tensor::{DType, Shape};
@@ -158,7 +158,7 @@ impl ExponentialMovingAverage {
         let _outside = g.cleared_control_dependencies();
         let variable = match item {
             Averaged::Tensor(output) => {
-                let colocate = matches!(&*g.op_type(output.op), "Variable" | "VariableV2" | "VarHandleOp");
+                let colocate = is_variable(&g.op_type(output.op));
                 return slot::create_zeros_slot_of(g, *output, &self.name, colocate);
             }
             Averaged::Variable(variable) => variable,

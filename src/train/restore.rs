@@ -1,6 +1,7 @@
 //! What of a checkpoint fits a graph: the report, and restoring that alone.
 
 use super::Saver;
+use super::variable::is_variable;
 use crate::bundle::{CheckpointReader, ShapeAndSlice};
 use crate::error::Result;
 use crate::graph::op::Variable;
@@ -188,7 +189,7 @@ pub fn uninitialized_variables(session: &Session) -> Result<Vec<String>> {
     let g = session.graph();
     let mut names = Vec::new();
     for op in g.get_operations() {
-        if matches!(&*g.op_type(op), "Variable" | "VariableV2" | "VarHandleOp") {
+        if is_variable(&g.op_type(op)) {
             let (container, name) = resource_name(g, op)?;
             let found = session.state().find::<Variable>(&container, &name);
             if !found.is_some_and(|v| v.is_initialized()) {
@@ -209,10 +210,10 @@ fn nearest<'a>(key: &str, all: impl Iterator<Item = &'a str>) -> Vec<String> {
     let all: Vec<&str> = all.collect();
     let alike = |k: &&&str| last(k) == wanted || k.ends_with(key) || key.ends_with(**k);
     let mut near: Vec<(usize, &str)> =
-        all.iter().filter(alike).take(MOST_COMPARED).map(|k| (edit_distance(key, k), *k)).collect();
+        all.iter().filter(alike).take(MOST_COMPARED).map(|k| (edit_distance(key.as_bytes(), k.as_bytes()), *k)).collect();
     if near.is_empty() {
         let few = |&(letters, _): &(usize, &str)| letters <= key.len() / 3;
-        near = all.iter().take(MOST_COMPARED).map(|k| (edit_distance(key, k), *k)).filter(few).collect();
+        near = all.iter().take(MOST_COMPARED).map(|k| (edit_distance(key.as_bytes(), k.as_bytes()), *k)).filter(few).collect();
     }
     near.sort_unstable();
     near.into_iter().take(3).map(|(_, k)| k.to_string()).collect()

@@ -571,3 +571,8 @@ impl CollectionObject for Variable {
         }
     }
 }
+
+/// True for the op types of variables, by reference and by handle.
+pub(super) fn is_variable(op_type: &str) -> bool {
+    matches!(op_type, "Variable" | "VariableV2" | "VarHandleOp")
+}

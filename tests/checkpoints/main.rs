@@ -1,6 +1,10 @@
 //! Checkpoints of all forms, and restoring that explains itself. `make.py` wrote graphs and checkpoints with TensorFlow.
 
+#[path = "../common/folder.rs"]
+mod folder;
+
 use flate2::read::GzDecoder;
+use folder::Folder;
 use metagraph::bundle::CheckpointReader;
 use metagraph::proto::MetaGraphDef;
 use metagraph::train::{
@@ -9,7 +13,6 @@ use metagraph::train::{
 use metagraph::{Code, DType, Graph, Result, Session, Shape};
 use prost::Message;
 use std::io::Read;
-use std::path::PathBuf;
 
 const FORMS: &[&str] = &["v2", "v2_sharded", "v1", "v1_sharded"];
 /// The values of the graphs' variables.
@@ -45,22 +48,6 @@ fn check_values(g: &Graph, session: &Session, what: &str) -> Result<()> {
         assert_eq!(got[0].to_string(), *expected, "{what}: {name}");
     }
     Ok(())
-}
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("metagraph-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 fn variable(g: &Graph, name: &str, dims: &[usize], dtype: DType) -> Result<metagraph::train::Variable> {

@@ -18,7 +18,7 @@ pub fn compare_meta_graph(path: &str, graph: &Graph, saver: Option<&Saver>) {
     let theirs = MetaGraphDef::decode(fixture(&format!("{path}.pb")).as_slice()).unwrap();
     let options = metagraph::train::ExportOptions { saver, ..Default::default() };
     let ours = metagraph::train::export_meta_graph(graph, None, &options).unwrap();
-    compare_graphs(path, &ours.graph_def.unwrap(), &theirs.graph_def.unwrap());
+    compare_graphs(path, &ours.graph_def.unwrap(), &theirs.graph_def.unwrap(), Strictness::Meaning);
     let names: BTreeSet<&String> = ours.collection_def.keys().chain(theirs.collection_def.keys()).collect();
     for name in names {
         let (own, other) = (ours.collection_def.get(name), theirs.collection_def.get(name));
@@ -27,14 +27,24 @@ pub fn compare_meta_graph(path: &str, graph: &Graph, saver: Option<&Saver>) {
     assert_eq!(ours.saver_def, theirs.saver_def, "{path}: the saver");
 }
 
-fn compare_graphs(path: &str, ours: &GraphDef, theirs: &GraphDef) {
+/// What counts as a difference between two nodes.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Strictness {
+    /// All that is written.
+    Letter,
+    /// Neither the order of control inputs nor the inferred shapes.
+    Meaning,
+}
+
+/// Compares nodes and their order.
+pub fn compare_graphs(path: &str, ours: &GraphDef, theirs: &GraphDef, strictness: Strictness) {
     let by_name = |def: &GraphDef| -> HashMap<String, NodeDef> { def.node.iter().map(|n| (n.name.clone(), n.clone())).collect() };
     let (own, other) = (by_name(ours), by_name(theirs));
     let mut differences = Vec::new();
     for node in &theirs.node {
         match own.get(&node.name) {
             None => differences.push(format!("{} = {} is missing", node.name, node.op)),
-            Some(ours) => differences.extend(difference(ours, node)),
+            Some(ours) => differences.extend(difference(ours, node, strictness)),
         }
     }
     let surplus = ours.node.iter().filter(|n| !other.contains_key(&n.name));
@@ -52,12 +62,14 @@ fn inputs(node: &NodeDef) -> Vec<String> {
     data
 }
 
-fn difference(ours: &NodeDef, theirs: &NodeDef) -> Option<String> {
+fn difference(ours: &NodeDef, theirs: &NodeDef, strictness: Strictness) -> Option<String> {
+    let inputs = |n: &NodeDef| if strictness == Strictness::Letter { n.input.clone() } else { inputs(n) };
     if ours.op != theirs.op || inputs(ours) != inputs(theirs) || ours.device != theirs.device {
         let text = |n: &NodeDef| format!("{}({}) on {:?}", n.op, n.input.join(", "), n.device);
         return Some(format!("{}: {} for {}", ours.name, text(ours), text(theirs)));
     }
-    let names: BTreeSet<&String> = ours.attr.keys().chain(theirs.attr.keys()).filter(|a| *a != "_output_shapes").collect();
+    let counts = |attr: &&String| strictness == Strictness::Letter || *attr != "_output_shapes";
+    let names: BTreeSet<&String> = ours.attr.keys().chain(theirs.attr.keys()).filter(counts).collect();
     let differ = names.into_iter().filter(|a| !same(ours.attr.get(*a), theirs.attr.get(*a)));
     let parts: Vec<String> = differ.map(|a| format!("{a} is {:?} for {:?}", ours.attr.get(a), theirs.attr.get(a))).collect();
     if parts.is_empty() { None } else { Some(format!("{}: {}", ours.name, parts.join(", "))) }

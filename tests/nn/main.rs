@@ -1,14 +1,15 @@
 //! Graphs of recurrent networks, layers and losses, node for node as TensorFlow builds them.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod layouts;
 mod recurrent;
 
+use common::{Strictness, compare_graphs};
 use flate2::read::GzDecoder;
-use metagraph::proto::attr_value::Value;
-use metagraph::proto::{AttrValue, GraphDef, NodeDef};
-use metagraph::{Graph, Result, Tensor};
+use metagraph::proto::GraphDef;
+use metagraph::{Graph, Result};
 use prost::Message;
-use std::collections::HashMap;
 use std::io::Read;
 
 /// Compares what `build` makes with `tests/fixtures/nn/<name>.pb` or `.pb.gz`, which TensorFlow wrote.
@@ -23,38 +24,5 @@ fn check(name: &str, build: impl FnOnce(&Graph) -> Result<()>) {
     let graph = Graph::new();
     build(&graph).unwrap();
     let ours = graph.as_graph_def();
-    let by_name = |def: &GraphDef| -> HashMap<String, NodeDef> { def.node.iter().map(|n| (n.name.clone(), n.clone())).collect() };
-    let (own, other) = (by_name(&ours), by_name(&theirs));
-    let mut differences = Vec::new();
-    for node in &theirs.node {
-        match own.get(&node.name) {
-            None => differences.push(format!("{} = {} is missing", node.name, node.op)),
-            Some(ours) => differences.extend(difference(ours, node)),
-        }
-    }
-    let surplus = ours.node.iter().filter(|n| !other.contains_key(&n.name));
-    differences.extend(surplus.map(|n| format!("{} = {} is not in TensorFlow's graph", n.name, n.op)));
-    assert!(differences.is_empty(), "{name}: {} differences\n{}", differences.len(), differences.join("\n"));
-    let order = |def: &GraphDef| -> Vec<String> { def.node.iter().map(|n| n.name.clone()).collect() };
-    assert_eq!(order(&ours), order(&theirs), "{name}: the order of the nodes");
-}
-
-fn difference(ours: &NodeDef, theirs: &NodeDef) -> Option<String> {
-    if ours.op != theirs.op || ours.input != theirs.input || ours.device != theirs.device {
-        let text = |n: &NodeDef| format!("{}({}) on {:?}", n.op, n.input.join(", "), n.device);
-        return Some(format!("{}: {} for {}", ours.name, text(ours), text(theirs)));
-    }
-    let names: std::collections::BTreeSet<&String> = ours.attr.keys().chain(theirs.attr.keys()).collect();
-    let differ = names.into_iter().filter(|a| !same(ours.attr.get(*a), theirs.attr.get(*a)));
-    let parts: Vec<String> = differ.map(|a| format!("{a} is {:?} for {:?}", ours.attr.get(a), theirs.attr.get(a))).collect();
-    if parts.is_empty() { None } else { Some(format!("{}: {}", ours.name, parts.join(", "))) }
-}
-
-/// True for equal attributes. Tensors are compared by value, since a message may hold one in several ways.
-fn same(a: Option<&AttrValue>, b: Option<&AttrValue>) -> bool {
-    let tensor = |attr: Option<&AttrValue>| match attr.and_then(|a| a.value.as_ref()) {
-        Some(Value::Tensor(message)) => Tensor::from_message(message).ok(),
-        _ => None,
-    };
-    a == b || matches!((tensor(a), tensor(b)), (Some(a), Some(b)) if a == b)
+    compare_graphs(name, &ours, &theirs, Strictness::Letter);
 }

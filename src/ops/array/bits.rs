@@ -3,7 +3,7 @@
 use super::shaping::index_tensor;
 use crate::error::{Error, Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
-use crate::graph::{Graph, Output};
+use crate::graph::{Graph, Output, edit_distance};
 use crate::ops::convert::Arg;
 use crate::tensor::{DType, Dims, Shape, Tensor, dispatch};
 use std::collections::BTreeMap;
@@ -202,30 +202,16 @@ fn sparse_rows(indices: &Tensor, values: &Tensor, shape: &Tensor) -> Result<BTre
     Ok(rows)
 }
 
-/// Levenshtein's distance of two strings of elements: how many must be inserted, deleted or replaced.
-fn distance<T: PartialEq>(a: &[T], b: &[T]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 fn distance_of(a: &Tensor, b: &Tensor, rows: (&[usize], &[usize])) -> Result<usize> {
     if a.dtype() == DType::String {
         let (a, b) = (a.strings()?, b.strings()?);
         let pick = |of: &[bytes::Bytes], rows: &[usize]| rows.iter().map(|&i| of[i].clone()).collect::<Vec<_>>();
-        return Ok(distance(&pick(a, rows.0), &pick(b, rows.1)));
+        return Ok(edit_distance(&pick(a, rows.0), &pick(b, rows.1)));
     }
     dispatch!(a.dtype(), plain, T => {
         let (a, b) = (a.as_slice::<T>()?, b.as_slice::<T>()?);
         let pick = |of: &[T], rows: &[usize]| rows.iter().map(|&i| of[i]).collect::<Vec<_>>();
-        Ok(distance(&pick(a, rows.0), &pick(b, rows.1)))
+        Ok(edit_distance(&pick(a, rows.0), &pick(b, rows.1)))
     })
 }
 
@@ -310,7 +296,7 @@ mod tests {
     #[test]
     fn distances_are_levenshtein_s() {
         for (a, b, expected) in [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "", 3), ("abc", "abc", 0), ("ab", "ba", 2)] {
-            assert_eq!(distance(a.as_bytes(), b.as_bytes()), expected, "{a} {b}");
+            assert_eq!(edit_distance(a.as_bytes(), b.as_bytes()), expected, "{a} {b}");
         }
     }
 }

@@ -318,14 +318,23 @@ fn quantize_grad_kernel(ctx: &mut KernelCtx) -> Result<()> {
             max.len()
         );
     }
-    let outputs = dispatch!(input.dtype(), floats, T => split_gradient(
-        gradients.as_slice::<T>()?, input.as_slice::<T>()?, channels, input.dims(), (min.dims(), max.dims()),
-        &min.as_slice::<T>()?.iter().zip(max.as_slice::<T>()?).map(|(a, b)| (a.to_f64(), b.to_f64())).collect::<Vec<_>>(),
-    )?);
-    let [inside, ..] = outputs;
+    let inside = dispatch!(input.dtype(), floats, T => {
+        let (inputs, min, max) = (input.as_slice::<T>()?, min.as_slice::<T>()?, max.as_slice::<T>()?);
+        let ranges: Vec<_> = min.iter().zip(max).map(|(a, b)| (a.to_f64(), b.to_f64())).collect();
+        Tensor::new(input.dims(), gradient_within(gradients.as_slice::<T>()?, inputs, channels, &ranges))?
+    });
     // TensorFlow's kernel gives the limits no gradient.
     let none = [Tensor::zeros(min.dtype(), min.dims())?, Tensor::zeros(max.dtype(), max.dims())?];
     [inside].into_iter().chain(none).enumerate().try_for_each(|(i, o)| ctx.set(i, o))
+}
+
+/// The gradient where the input is within its channel's range, and zero elsewhere.
+fn gradient_within<T: Real>(gradients: &[T], inputs: &[T], channels: Channels, ranges: &[(f64, f64)]) -> Vec<T> {
+    let pass = |(i, (&gradient, &input)): (usize, (&T, &T))| {
+        let (min, max) = ranges[channels.channel(i)];
+        if (min..=max).contains(&input.to_f64()) { gradient } else { T::default() }
+    };
+    gradients.iter().zip(inputs).enumerate().map(pass).collect()
 }
 
 /// The gradient where the input is within its channel's range, and the sums of it below and above.
@@ -338,12 +347,10 @@ fn split_gradient<T: Real>(
     ranges: &[(f64, f64)],
 ) -> Result<[Tensor; 3]> {
     let (mut below, mut above) = (vec![0f64; channels.count], vec![0f64; channels.count]);
-    let mut inside = Vec::with_capacity(inputs.len());
+    let inside = gradient_within(gradients, inputs, channels, ranges);
     for (i, (&gradient, &input)) in gradients.iter().zip(inputs).enumerate() {
         let channel = channels.channel(i);
         let (min, max) = ranges[channel];
-        let within = (min..=max).contains(&input.to_f64());
-        inside.push(if within { gradient } else { T::default() });
         if input.to_f64() < min {
             below[channel] += gradient.to_f64();
         }

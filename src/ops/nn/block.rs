@@ -235,6 +235,17 @@ struct Lstm {
     gates: [usize; 4],
 }
 
+/// What the way forward left of one element: gates, state, activations, and the state before.
+struct Element {
+    i: f32,
+    cs: f32,
+    f: f32,
+    o: f32,
+    ci: f32,
+    co: f32,
+    cs_prev: f32,
+}
+
 impl Lstm {
     /// Reads what starts at input `x`: x, cs_prev, h_prev, w, wci, wcf, wco, b.
     fn read(ctx: &KernelCtx, x: usize) -> Result<(Lstm, Dims)> {
@@ -291,6 +302,26 @@ impl Lstm {
                 }
             }
         }
+    }
+
+    /// What goes back through one element whose output has the gradient `dh` and whose state has `dcs`: the gradients of
+    /// the gates i, ci, f, o and of the state before; those of the peepholes are added up.
+    fn back(&self, unit: usize, at: &Element, dh: f32, mut dcs: f32, peep_grads: &mut [Vec<f32>; 3]) -> ([f32; 4], f32) {
+        let d_o = at.o * (1.0 - at.o) * dh * at.co;
+        if let Some([_, _, wco]) = &self.peepholes {
+            dcs += d_o * wco[unit];
+        }
+        let dci = (1.0 - at.ci * at.ci) * dcs * at.i;
+        let df = at.f * (1.0 - at.f) * dcs * at.cs_prev;
+        let di = at.i * (1.0 - at.i) * dcs * at.ci;
+        let mut dcs_prev = dcs * at.f;
+        if let Some([wci, wcf, _]) = &self.peepholes {
+            dcs_prev += di * wci[unit] + df * wcf[unit];
+            peep_grads[0][unit] += di * at.cs_prev;
+            peep_grads[1][unit] += df * at.cs_prev;
+            peep_grads[2][unit] += d_o * at.cs;
+        }
+        ([di, dci, df, d_o], dcs_prev)
     }
 }
 
@@ -363,22 +394,11 @@ fn lstm_gradient(ctx: &mut KernelCtx) -> Result<()> {
         for at in 0..size {
             let (row, unit, t) = (at / n, at % n, from + at);
             let dh = h_grad[t] + dh_next[at];
-            let d_o = o[t] * (1.0 - o[t]) * dh * co[t];
-            let mut dcs = (1.0 - co[t] * co[t]) * dh * o[t] + cs_grad[t] + dcs_next[at];
-            if let Some([_, _, wco]) = &lstm.peepholes {
-                dcs += d_o * wco[unit];
-            }
-            let dci = (1.0 - ci[t] * ci[t]) * dcs * i[t];
-            let df = f[t] * (1.0 - f[t]) * dcs * cs_prev[at];
-            let di = i[t] * (1.0 - i[t]) * dcs * ci[t];
-            dcs_next[at] = dcs * f[t];
-            if let Some([wci, wcf, _]) = &lstm.peepholes {
-                dcs_next[at] += di * wci[unit] + df * wcf[unit];
-                peep_grads[0][unit] += di * cs_prev[at];
-                peep_grads[1][unit] += df * cs_prev[at];
-                peep_grads[2][unit] += d_o * cs[t];
-            }
-            for (gate, value) in [di, dci, df, d_o].into_iter().enumerate() {
+            let dcs = (1.0 - co[t] * co[t]) * dh * o[t] + cs_grad[t] + dcs_next[at];
+            let element = Element { i: i[t], cs: cs[t], f: f[t], o: o[t], ci: ci[t], co: co[t], cs_prev: cs_prev[at] };
+            let (gate_grads, dcs_prev) = lstm.back(unit, &element, dh, dcs, &mut peep_grads);
+            dcs_next[at] = dcs_prev;
+            for (gate, value) in gate_grads.into_iter().enumerate() {
                 gates[row * 4 * n + lstm.gates[gate] * n + unit] = value;
                 b_grad[lstm.gates[gate] * n + unit] += value;
             }
@@ -473,22 +493,11 @@ fn lstm_step_gradient(ctx: &mut KernelCtx) -> Result<()> {
     let mut peep_grads = [vec![0.0; n], vec![0.0; n], vec![0.0; n]];
     for at in 0..rows * n {
         let (row, unit) = (at / n, at % n);
-        let d_o = o[at] * (1.0 - o[at]) * h_grad[at] * co[at];
-        let mut dcs = (1.0 - co[at] * co[at]) * h_grad[at] * o[at] + cs_grad[at];
-        if let Some([_, _, wco]) = &lstm.peepholes {
-            dcs += d_o * wco[unit];
-        }
-        let dci = (1.0 - ci[at] * ci[at]) * dcs * i[at];
-        let df = f[at] * (1.0 - f[at]) * dcs * cs_prev[at];
-        let di = i[at] * (1.0 - i[at]) * dcs * ci[at];
-        cs_prev_grad[at] = dcs * f[at];
-        if let Some([wci, wcf, _]) = &lstm.peepholes {
-            cs_prev_grad[at] += di * wci[unit] + df * wcf[unit];
-            peep_grads[0][unit] += di * cs_prev[at];
-            peep_grads[1][unit] += df * cs_prev[at];
-            peep_grads[2][unit] += d_o * cs[at];
-        }
-        for (gate, value) in [di, dci, df, d_o].into_iter().enumerate() {
+        let dcs = (1.0 - co[at] * co[at]) * h_grad[at] * o[at] + cs_grad[at];
+        let element = Element { i: i[at], cs: cs[at], f: f[at], o: o[at], ci: ci[at], co: co[at], cs_prev: cs_prev[at] };
+        let (gate_grads, dcs_prev) = lstm.back(unit, &element, h_grad[at], dcs, &mut peep_grads);
+        cs_prev_grad[at] = dcs_prev;
+        for (gate, value) in gate_grads.into_iter().enumerate() {
             gates[row * 4 * n + lstm.gates[gate] * n + unit] = value;
         }
     }

@@ -114,8 +114,7 @@ fn count(ctx: &mut KernelCtx, values: &Tensor, weights: &Tensor, rows: Option<us
     set_sparse(ctx, 0, indices, counts, &shape)
 }
 
-fn dense(ctx: &mut KernelCtx) -> Result<()> {
-    let (values, weights) = (ctx.input(0)?.clone(), ctx.input(1)?.clone());
+fn check_weights(values: &Tensor, weights: &Tensor) -> Result<()> {
     if !weights.is_empty() && weights.dims() != values.dims() {
         bail!(
             InvalidArgument,
@@ -124,6 +123,12 @@ fn dense(ctx: &mut KernelCtx) -> Result<()> {
             values.shape()
         );
     }
+    Ok(())
+}
+
+fn dense(ctx: &mut KernelCtx) -> Result<()> {
+    let (values, weights) = (ctx.input(0)?.clone(), ctx.input(1)?.clone());
+    check_weights(&values, &weights)?;
     match *values.dims() {
         [_] => count(ctx, &values, &weights, None, &[]),
         [rows, columns] => {
@@ -149,28 +154,14 @@ fn sparse(ctx: &mut KernelCtx) -> Result<()> {
         (rows, (0..sparse.len()).map(row).collect::<Vec<_>>())
     };
     let (values, weights) = (ctx.input(1)?.clone(), ctx.input(3)?.clone());
-    if !weights.is_empty() && weights.dims() != values.dims() {
-        bail!(
-            InvalidArgument,
-            "Weights and values must have the same shape. Weight shape: {}; values shape: {}",
-            weights.shape(),
-            values.shape()
-        );
-    }
+    check_weights(&values, &weights)?;
     count(ctx, &values, &weights, rows, &row_of)
 }
 
 fn ragged(ctx: &mut KernelCtx) -> Result<()> {
     let (values, weights) = (ctx.input(1)?.clone(), ctx.input(2)?.clone());
     let splits = ctx.input(0)?.as_slice::<i64>()?.to_vec();
-    if !weights.is_empty() && weights.dims() != values.dims() {
-        bail!(
-            InvalidArgument,
-            "Weights and values must have the same shape. Weight shape: {}; values shape: {}",
-            weights.shape(),
-            values.shape()
-        );
-    }
+    check_weights(&values, &weights)?;
     let (Some(&first), Some(&last)) = (splits.first(), splits.last()) else {
         bail!(InvalidArgument, "Must provide at least 2 elements for the splits argument")
     };
