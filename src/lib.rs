@@ -32,7 +32,7 @@ pub mod python {}
 
 pub use control_flow::WhileOptions;
 pub use error::{Code, Error, Result};
-pub use exec::{NodeEvent, NodeTime, Rewrites, RunMetadata, RunOptions};
+pub use exec::{NodeEvent, NodeTime, Rewrites, RunMetadata, RunOptions, TensorDescription};
 pub use grad::{AggregationMethod, GradientOptions, UnconnectedGradients};
 pub use graph::{Gradient, Graph, IndexedSlices, Operation, Output};
 pub use ops::TensorArray;

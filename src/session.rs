@@ -105,7 +105,8 @@ impl Session {
         self.step(fetches, targets, feeds, None)
     }
 
-    /// The same, and what the run is asked to tell about itself: with `options.trace`, each node's count and time.
+    /// The same, and what the run is asked to tell about itself: with `options.trace`, each node's count and time, and with
+    /// `options.outputs` what each of its runs gave.
     ///
     /// # Errors
     /// As [`Session::run`].
@@ -122,7 +123,7 @@ impl Session {
         }
         let key = Key { feeds: feeds.iter().map(|f| f.0).collect(), fetches: fetches.to_vec(), targets: targets.to_vec() };
         self.plan(&key)?;
-        let tracer = Tracer::new();
+        let tracer = Tracer::new(options);
         let values = self.step(fetches, targets, feeds, Some(&tracer))?;
         Ok((values, tracer.finish()))
     }

@@ -1,13 +1,15 @@
-//! Replays recorded TensorFlow sessions: `replay [--filter SUBSTRING] [--json OUT] [--known FILE] [--support DIR] PATH...`
+//! Replays recorded TensorFlow sessions:
+//! `replay [--filter SUBSTRING] [--shapes] [--json OUT] [--known FILE] [--support DIR] PATH...`
 //!
 //! A PATH is a case file (`*.jsonl.gz`), a model folder (with a `case.json`), or a folder of either. Exit status 0 if all
 //! cases passed, 1 if one failed, 2 for wrong use. `--known` names a file of cases that are known to fail, one a line:
 //! then only another failure, or a listed case that passes, is an error. `UPDATE=1` takes cases that pass now off the list.
-//! `--support` writes what is supported into the README.md and OPS.md of a folder.
+//! `--shapes` runs the graphs without rewrites, node by node, within loops too, and compares what each node gives with the
+//! dtype and shape that were inferred of it; what differs is a failure. `--support` writes what is supported into the README.md and OPS.md of a folder.
 
 use base64::Engine;
 use metagraph::graph::ImportOptions;
-use metagraph::{DType, Graph, Session, Tensor, proto};
+use metagraph::{DType, Graph, Rewrites, Session, SessionOptions, Tensor, proto};
 use prost::Message;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
@@ -18,12 +20,14 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 mod models;
+mod shapes;
 mod support;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let (mut filter, mut json_out, mut known_file, mut support_dir, mut paths) = (String::new(), None, None, None, Vec::new());
+    let mut shapes = false;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -31,6 +35,7 @@ fn main() -> ExitCode {
                 Some(value) => filter = value,
                 None => return usage(),
             },
+            "--shapes" => shapes = true,
             "--json" => match arguments.next() {
                 Some(value) => json_out = Some(value),
                 None => return usage(),
@@ -61,7 +66,7 @@ fn main() -> ExitCode {
             return refuse(&path.display().to_string(), &error);
         }
     }
-    let mut report = Report { filter, ..Report::default() };
+    let mut report = Report { filter, shapes, ..Report::default() };
     for file in files {
         let done = if file.is_dir() { report.model(&file) } else { report.cases(&file) };
         if let Err(error) = done {
@@ -105,6 +110,7 @@ fn refuse(what: &str, why: &dyn std::fmt::Display) -> ExitCode {
 #[derive(Default)]
 struct Report {
     filter: String,
+    shapes: bool,
     passed: BTreeSet<String>,
     failed: Vec<String>,
     skipped: usize,
@@ -120,7 +126,8 @@ impl Report {
             let case: Value = serde_json::from_str(&line).map_err(|e| e.to_string())?;
             let name = case["name"].as_str().unwrap_or("?").to_string();
             let ops = case["ops"].clone();
-            self.one(file, name, ops, move || run_case(&case));
+            let shapes = self.shapes;
+            self.one(file, name, ops, move || run_case(&case, shapes));
         }
         Ok(())
     }
@@ -131,7 +138,7 @@ impl Report {
         let case: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
         let base = folder.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
         let stateful = case["runs"].as_array().into_iter().flatten().any(|r| r["stateful"] == true);
-        let model = models::Model { folder: folder.to_path_buf(), case: case.clone() };
+        let model = models::Model { folder: folder.to_path_buf(), case: case.clone(), shapes: self.shapes };
         if stateful {
             self.one(folder, format!("model/{base}"), Value::Null, move || model.run_all());
             return Ok(());
@@ -168,7 +175,7 @@ impl Report {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: replay [--filter SUBSTRING] [--json OUT] [--known FILE] [--support DIR] PATH...");
+    eprintln!("usage: replay [--filter SUBSTRING] [--shapes] [--json OUT] [--known FILE] [--support DIR] PATH...");
     ExitCode::from(2)
 }
 
@@ -204,19 +211,28 @@ fn run_guarded(run: impl FnOnce() -> Result<(), String> + Send + 'static) -> Res
     receive.recv_timeout(TIMEOUT).unwrap_or_else(|_| Err(format!("no answer within {TIMEOUT:?}")))
 }
 
-fn run_case(case: &Value) -> Result<(), String> {
+/// A session; without rewrites where shapes are compared, so that every node runs.
+fn open(graph: &Graph, shapes: bool) -> Session {
+    let mut options = SessionOptions::default();
+    if shapes {
+        options.rewrites = Rewrites::NONE;
+    }
+    Session::with_options(graph, options)
+}
+
+fn run_case(case: &Value, shapes: bool) -> Result<(), String> {
     let say = |e: metagraph::Error| e.to_string();
     let graph_def = proto::GraphDef::decode(decode(&case["graph"])?.as_slice()).map_err(|e| e.to_string())?;
     let graph = Graph::new();
     graph.import_graph_def(graph_def, &ImportOptions::default()).map_err(say)?;
-    let session = Session::new(&graph);
+    let session = open(&graph, shapes);
     for (index, run) in case["runs"].as_array().into_iter().flatten().enumerate() {
-        run_one(&graph, &session, run).map_err(|e| format!("run {index}: {e}"))?;
+        run_one(&graph, &session, run, shapes).map_err(|e| format!("run {index}: {e}"))?;
     }
     Ok(())
 }
 
-fn run_one(graph: &Graph, session: &Session, run: &Value) -> Result<(), String> {
+fn run_one(graph: &Graph, session: &Session, run: &Value, shapes: bool) -> Result<(), String> {
     let say = |e: metagraph::Error| e.to_string();
     let mut feeds = HashMap::new();
     for (name, value) in run["feeds"].as_object().into_iter().flatten() {
@@ -232,8 +248,12 @@ fn run_one(graph: &Graph, session: &Session, run: &Value) -> Result<(), String> 
         let outputs = names.iter().map(|n| graph.get_tensor_by_name(n)).collect::<metagraph::Result<Vec<_>>>()?;
         let operations = targets.iter().map(|n| graph.get_operation_by_name(n)).collect::<metagraph::Result<Vec<_>>>()?;
         let feeds = feeds.iter().map(|(n, v)| Ok((graph.get_tensor_by_name(n)?, v))).collect::<metagraph::Result<Vec<_>>>()?;
-        session.run_with_targets(&outputs, &operations, &feeds)
+        Ok(shapes::run(session, &outputs, &operations, &feeds, shapes))
     })();
+    let (got, differences) = got.unwrap_or_else(|error| (Err(error), Vec::new()));
+    if !differences.is_empty() {
+        return Err(differences.join("; "));
+    }
     if let Some(code) = run["error"]["code"].as_i64() {
         let message = run["error"]["message"].as_str().unwrap_or_default();
         return match got {

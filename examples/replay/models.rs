@@ -13,6 +13,8 @@ use std::path::PathBuf;
 pub struct Model {
     pub folder: PathBuf,
     pub case: Value,
+    /// Whether shapes are compared as well.
+    pub shapes: bool,
 }
 
 impl Model {
@@ -52,14 +54,14 @@ impl Model {
                 let bytes = std::fs::read(self.folder.join(self.text("graph")?)).map_err(|e| e.to_string())?;
                 let def = proto::GraphDef::decode(bytes.as_slice()).map_err(|e| e.to_string())?;
                 graph.import_graph_def(def, &ImportOptions::default()).map_err(say)?;
-                Ok(Session::new(&graph))
+                Ok(super::open(&graph, self.shapes))
             }
             "metagraph_ckpt" => {
                 let bytes = std::fs::read(self.folder.join(self.text("graph")?)).map_err(|e| e.to_string())?;
                 let meta = proto::MetaGraphDef::decode(bytes.as_slice()).map_err(|e| e.to_string())?;
                 let def = meta.graph_def.ok_or("the MetaGraphDef has no graph")?;
                 graph.import_graph_def(def, &ImportOptions::default()).map_err(say)?;
-                let session = Session::new(&graph);
+                let session = super::open(&graph, self.shapes);
                 let prefix = format!("{}/{}", self.folder.display(), self.text("checkpoint_prefix")?);
                 let saver = &self.case["saver"];
                 let name = |key: &str| saver[key].as_str().ok_or(format!("case.json's saver has no {key}"));
@@ -96,7 +98,11 @@ impl Model {
         let targets: Vec<_> = run["targets"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let targets =
             targets.iter().map(|n| graph.get_operation_by_name(n)).collect::<metagraph::Result<Vec<_>>>().map_err(say)?;
-        let got = session.run_with_targets(&outputs, &targets, &feeds).map_err(say)?;
+        let (got, differences) = super::shapes::run(session, &outputs, &targets, &feeds, self.shapes);
+        let got = got.map_err(say)?;
+        if !differences.is_empty() {
+            return Err(differences.join("; "));
+        }
         let expected = match file("fetches_file") {
             Some(path) => numpy::read_npz(path).map_err(say)?,
             None => Default::default(),

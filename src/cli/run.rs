@@ -95,7 +95,8 @@ pub(super) fn run(args: &Args) -> Outcome {
     let mut metadata = RunMetadata::default();
     if !outputs.is_empty() || !step.targets.is_empty() {
         for run in 1..=args.repeat {
-            let options = if args.trace.is_some() && run == args.repeat { RunOptions::traced() } else { RunOptions::default() };
+            let options =
+                if args.trace.is_some() && run == args.repeat { RunOptions::described() } else { RunOptions::default() };
             let result = model.session.run_with_options(&outputs, &step.targets, &feeds, &options);
             (values, metadata) = result.map_err(|e| explain(e, model.restored))?;
             bar.inc(1);

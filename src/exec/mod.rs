@@ -17,7 +17,7 @@ pub(crate) use function::FunctionLibrary;
 pub use rewrite::Rewrites;
 pub(crate) use run::{Plan, StepOptions};
 pub(crate) use trace::Tracer;
-pub use trace::{NodeEvent, NodeTime, RunMetadata, RunOptions};
+pub use trace::{NodeEvent, NodeTime, RunMetadata, RunOptions, TensorDescription};
 
 use crate::error::Result;
 use crate::graph::op::SessionState;

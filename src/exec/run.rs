@@ -122,6 +122,7 @@ pub(super) struct LoopBody {
 }
 
 pub(super) struct EnterStep {
+    pub info: Arc<NodeInfo>,
     pub input: Input,
     pub controls: SmallVec<[u32; 2]>,
     pub slot: usize,
@@ -137,6 +138,16 @@ pub(crate) struct StepOptions<'a> {
     pub cancelled: Option<&'a AtomicBool>,
     /// Collects what the nodes take.
     pub tracer: Option<&'a Tracer>,
+}
+
+impl Step {
+    /// What the step gave, as long as nothing else has run.
+    fn given<'a>(&self, memory: &'a Memory, exits: &'a [Value]) -> &'a [Value] {
+        match self.run {
+            Run::Exit(index) => &exits[index..=index],
+            _ => &memory.slots[self.outputs..self.outputs + self.num_outputs],
+        }
+    }
 }
 
 struct Runner<'a> {
@@ -213,7 +224,10 @@ impl Runner<'_> {
                     let start = self.tracer.map(|_| Instant::now());
                     self.step(step, memory, exits).map_err(|e| locate(e, &step.info))?;
                     if let (Some(tracer), Some(start)) = (self.tracer, start) {
-                        tracer.record(&step.info, step.info.op, start);
+                        tracer.record(&step.info, start, step.given(memory, exits));
+                    }
+                    for &slot in &step.drop {
+                        memory.slots[slot as usize] = Value::Dead;
                     }
                 }
                 Item::Frame(frame) => self.frame(frame, memory)?,
@@ -221,7 +235,7 @@ impl Runner<'_> {
                     let start = self.tracer.map(|_| Instant::now());
                     fused.run(&mut memory.slots, &self.step)?;
                     if let (Some(tracer), Some(start)) = (self.tracer, start) {
-                        tracer.record(&fused.info, fused.info.op, start);
+                        tracer.record(&fused.info, start, &[]);
                     }
                 }
             }
@@ -289,9 +303,6 @@ impl Runner<'_> {
             }
             Run::Merge | Run::Exit(_) | Run::Trigger => {}
         }
-        for &slot in &step.drop {
-            memory.slots[slot as usize] = Value::Dead;
-        }
         memory.set_flag(step.flag, true);
         Ok(())
     }
@@ -319,9 +330,6 @@ impl Runner<'_> {
         if step.num_outputs > 1 {
             memory.slots[step.outputs + 1] = at;
         }
-        for &slot in &step.drop {
-            memory.slots[slot as usize] = Value::Dead;
-        }
         Ok(())
     }
 
@@ -332,6 +340,7 @@ impl Runner<'_> {
         };
         let mut any = false;
         for enter in &frame.enters {
+            let start = self.tracer.map(|_| Instant::now());
             let slot = &mut outer.slots[enter.input.slot as usize];
             let value = if enter.input.take { std::mem::take(slot) } else { slot.clone() };
             let value = match value {
@@ -342,6 +351,9 @@ impl Runner<'_> {
             any |= live;
             memory.slots[enter.slot] = if live { value } else { Value::Dead };
             memory.set_flag(enter.flag, live);
+            if let (Some(tracer), Some(start)) = (self.tracer, start) {
+                tracer.record(&enter.info, start, &memory.slots[enter.slot..=enter.slot]);
+            }
         }
         let mut exits: SmallVec<[Value; 8]> = std::iter::repeat_with(Value::default).take(frame.exits.len()).collect();
         if any {

@@ -294,9 +294,10 @@ impl Scheduler<'_> {
         let mut enters = Vec::new();
         for &enter in &self.enters[inner] {
             let input = self.inputs(enter, outer, &HashMap::new())?[0];
-            let is_constant = self.flow.nodes[enter].info.boolean("is_constant")?;
+            let info = self.flow.nodes[enter].info.clone();
+            let is_constant = info.boolean("is_constant")?;
             let controls = self.live_controls(enter);
-            enters.push(EnterStep { input, controls, slot: 0, flag: NO_FLAG, is_constant });
+            enters.push(EnterStep { info, input, controls, slot: 0, flag: NO_FLAG, is_constant });
         }
         let mut counts = Counts::default();
         let mut any_dying = false;

@@ -1,8 +1,11 @@
-//! Where the time of a step goes: counts and times of nodes, and a file for Chrome's trace viewer.
+//! Where the time of a step goes and what its nodes give: counts and times, dtypes and shapes, and a file for Chrome's
+//! trace viewer.
 
 use crate::error::Result;
-use crate::graph::op::NodeInfo;
+use crate::graph::op::{NodeInfo, Value};
+use crate::tensor::{DType, Dims, Shape, Tensor};
 use std::collections::HashMap;
+use std::fmt;
 use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,12 +20,19 @@ const MOST_EVENTS: usize = 1 << 20;
 pub struct RunOptions {
     /// Whether to measure each node.
     pub trace: bool,
+    /// Whether to tell, of each node that is measured, what its outputs are.
+    pub outputs: bool,
 }
 
 impl RunOptions {
     /// Options that ask for each node's times.
     pub fn traced() -> RunOptions {
-        RunOptions { trace: true }
+        RunOptions { trace: true, outputs: false }
+    }
+
+    /// Options that ask for each node's times, and for dtypes and shapes of what it gives.
+    pub fn described() -> RunOptions {
+        RunOptions { trace: true, outputs: true }
     }
 }
 
@@ -39,6 +49,32 @@ pub struct NodeTime {
     pub time: Duration,
 }
 
+/// What a node gave at one of its outputs (`TensorDescription`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorDescription {
+    /// The element type.
+    pub dtype: DType,
+    /// The dimensions.
+    pub dims: Dims,
+}
+
+impl TensorDescription {
+    fn of(value: &Value) -> Option<TensorDescription> {
+        let of = |tensor: &Tensor| TensorDescription { dtype: tensor.dtype(), dims: tensor.dims().into() };
+        match value {
+            Value::Tensor(tensor) => Some(of(tensor)),
+            Value::Ref(variable) => variable.get().as_ref().map(of),
+            Value::Dead => None,
+        }
+    }
+}
+
+impl fmt::Display for TensorDescription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.dtype, Shape::known(&self.dims))
+    }
+}
+
 /// One run of one node.
 #[derive(Clone, Debug)]
 pub struct NodeEvent {
@@ -50,6 +86,9 @@ pub struct NodeEvent {
     pub time: Duration,
     /// The thread that ran it, counted from 0.
     pub thread: u32,
+    /// What it gave, if that was asked for: each output, none where it is dead or refers to a variable without a value.
+    /// Empty for what a rewrite put in the place of several nodes.
+    pub outputs: Vec<Option<TensorDescription>>,
 }
 
 /// What a traced step tells (`tf.RunMetadata`). Nodes that the plan dropped or computed in advance are not listed.
@@ -93,10 +132,14 @@ impl RunMetadata {
         for (at, event) in self.events.iter().enumerate() {
             let node = &self.nodes[event.node];
             let micros = |d: Duration| d.as_nanos() as f64 / 1e3;
-            let name = serde_json::Value::from(&*node.name);
+            let mut args = serde_json::json!({ "name": &*node.name });
+            if !event.outputs.is_empty() {
+                let text = |o: &Option<TensorDescription>| o.as_ref().map(TensorDescription::to_string);
+                args["outputs"] = event.outputs.iter().map(text).collect();
+            }
             write!(
                 out,
-                "{}\n{{\"ph\":\"X\",\"pid\":0,\"tid\":{},\"ts\":{:.3},\"dur\":{:.3},\"name\":\"{}\",\"cat\":\"op\",\"args\":{{\"name\":{name}}}}}",
+                "{}\n{{\"ph\":\"X\",\"pid\":0,\"tid\":{},\"ts\":{:.3},\"dur\":{:.3},\"name\":\"{}\",\"cat\":\"op\",\"args\":{args}}}",
                 if at > 0 { "," } else { "" },
                 event.thread,
                 micros(event.start),
@@ -112,6 +155,7 @@ impl RunMetadata {
 /// Collects what a step's nodes take.
 pub(crate) struct Tracer {
     begin: Instant,
+    outputs: bool,
     records: Mutex<Records>,
 }
 
@@ -123,24 +167,25 @@ struct Records {
 }
 
 impl Tracer {
-    pub fn new() -> Tracer {
-        Tracer { begin: Instant::now(), records: Mutex::default() }
+    pub fn new(options: &RunOptions) -> Tracer {
+        Tracer { begin: Instant::now(), outputs: options.outputs, records: Mutex::default() }
     }
 
-    /// Notes a run of a node.
-    pub fn record(&self, info: &Arc<NodeInfo>, label: &'static str, start: Instant) {
+    /// Notes a run of a node, and what it gave.
+    pub fn record(&self, info: &Arc<NodeInfo>, start: Instant, outputs: &[Value]) {
         let time = start.elapsed();
+        let outputs = if self.outputs { outputs.iter().map(TensorDescription::of).collect() } else { Vec::new() };
         let mut records = self.records.lock().unwrap_or_else(|e| e.into_inner());
         let Records { known, metadata } = &mut *records;
         let node = *known.entry(Arc::as_ptr(info) as usize).or_insert_with(|| {
-            metadata.nodes.push(NodeTime { name: info.name.clone(), op: label, count: 0, time: Duration::ZERO });
+            metadata.nodes.push(NodeTime { name: info.name.clone(), op: info.op, count: 0, time: Duration::ZERO });
             metadata.nodes.len() - 1
         });
         metadata.nodes[node].count += 1;
         metadata.nodes[node].time += time;
         if metadata.events.len() < MOST_EVENTS {
             let start = start.duration_since(self.begin);
-            metadata.events.push(NodeEvent { node, start, time, thread: thread_number() });
+            metadata.events.push(NodeEvent { node, start, time, thread: thread_number(), outputs });
         }
     }
 

@@ -1,79 +1,87 @@
-//! What a session gives against what was inferred, node by node, over whole graphs: those of the samples and of the models
-//! in `tests/models` and `tests/fixtures/optimizers`. Ops that no such graph has, and that have no example, are listed.
+//! What each node of a run gave against what was inferred of it, over whole graphs: programs, those of the samples and of
+//! the models in `tests/models` and `tests/fixtures/optimizers`. Ops that no such graph runs, and that have no example, are
+//! listed.
 
+use crate::program::{Program, programs};
 use crate::samples::SAMPLES;
-use crate::stateful::{PROGRAMS, ROWS, UNSEEN};
+use crate::stateful::{ROWS, UNSEEN};
 use crate::{Feed, run_row};
 use flate2::read::GzDecoder;
 use metagraph::graph::op::Kernel;
 use metagraph::proto::MetaGraphDef;
 use metagraph::train::import_meta_graph_def;
-use metagraph::{DType, Graph, Operation, Output, Session, Shape, Tensor, numpy, ops};
+use metagraph::{
+    DType, Graph, Operation, Output, Rewrites, RunMetadata, RunOptions, Session, SessionOptions, Shape, Tensor, numpy, ops,
+};
 use prost::Message;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::Read;
 
-/// More values of one op are not looked at.
-const ENOUGH: usize = 40;
-
 /// What was seen of the ops.
 #[derive(Default)]
 struct Audit {
-    /// How many values of each op.
+    /// How many runs of each op.
     seen: BTreeMap<String, usize>,
     wrong: Vec<String>,
 }
 
 impl Audit {
-    /// Fetches what can be fetched, in ever smaller lots where one can't.
-    fn fetch(&mut self, g: &Graph, session: &Session, outputs: &[Output], feeds: &[(Output, &Tensor)]) {
-        if outputs.is_empty() {
-            return;
-        }
-        match session.run(outputs, feeds) {
-            Ok(values) => {
-                for (&output, value) in outputs.iter().zip(&values) {
-                    self.compare(g, output, value);
-                }
-            }
-            Err(_) if outputs.len() > 1 => {
-                let (a, b) = outputs.split_at(outputs.len() / 2);
-                self.fetch(g, session, a, feeds);
-                self.fetch(g, session, b, feeds);
+    /// Runs what can be run, in ever smaller lots where one can't.
+    fn run(&mut self, session: &Session, targets: &[Operation], feeds: &[(Output, &Tensor)]) {
+        match session.run_with_options(&[], targets, feeds, &RunOptions::described()) {
+            Ok((_, told)) => self.compare(session.graph(), &told),
+            Err(_) if targets.len() > 1 => {
+                let (a, b) = targets.split_at(targets.len() / 2);
+                self.run(session, a, feeds);
+                self.run(session, b, feeds);
             }
             Err(_) => {}
         }
     }
 
-    fn compare(&mut self, g: &Graph, output: Output, value: &Tensor) {
-        let op = g.op_type(output.op);
-        let name = g.tensor_name(output);
-        match (g.shape(output), g.dtype(output)) {
-            // TensorFlow says of handles to arrays and stacks that they have two elements.
-            (Ok(_), Ok(dtype)) if dtype == DType::Resource && value.dtype() == dtype => {}
-            (Ok(shape), Ok(dtype)) if shape.accepts(value.dims()) && dtype == value.dtype() => {}
-            (shape, dtype) => {
-                self.wrong.push(format!("{op} {name}: inferred {dtype:?} {shape:?}, is {} {:?}", value.dtype(), value.dims()));
+    fn compare(&mut self, g: &Graph, told: &RunMetadata) {
+        let mut once = HashSet::new();
+        for event in &told.events {
+            let node = &told.nodes[event.node];
+            let op = g.get_operation_by_name(&node.name).unwrap();
+            let live = event.outputs.is_empty() || event.outputs.iter().any(Option::is_some);
+            *self.seen.entry(node.op.to_string()).or_default() += usize::from(live);
+            assert_eq!(event.outputs.len(), g.num_outputs(op), "{}", node.name);
+            for (output, given) in g.outputs(op).into_iter().zip(&event.outputs) {
+                let Some(given) = given else { continue };
+                let (dtype, shape) = (g.dtype(output).unwrap(), g.shape(output).unwrap());
+                // TensorFlow says of handles to arrays and stacks that they have two elements.
+                let fits = dtype == DType::Resource || shape.accepts(&given.dims);
+                if (dtype != given.dtype || !fits) && once.insert(output) {
+                    let name = g.tensor_name(output);
+                    self.wrong.push(format!("{} {name}: inferred {dtype}{shape}, is {given}", node.op));
+                }
             }
         }
-        *self.seen.entry(op).or_default() += 1;
     }
 
-    fn whole(&mut self, g: &Graph, session: &Session, feeds: &[(Output, &Tensor)]) {
+    /// Runs all nodes but those within loops, which run with the others.
+    fn whole(&mut self, session: &Session, feeds: &[(Output, &Tensor)]) {
+        let g = session.graph();
         let operations = g.get_operations();
         let fed: Vec<Operation> = feeds.iter().map(|f| f.0.op).collect();
         let inside = within_loops(g, &operations);
-        let often = |op: Operation| self.seen.get(&g.op_type(op)).is_some_and(|&n| n >= ENOUGH);
-        let outside = operations.iter().filter(|&&op| !fed.contains(&op) && !inside.contains(&op) && !often(op));
-        let outputs: Vec<Output> = outside.flat_map(|&op| g.outputs(op)).collect();
-        outputs.chunks(64).for_each(|lot| self.fetch(g, session, lot, feeds));
-        // What has no outputs was run on the way, or is run here.
-        for &op in operations.iter().filter(|&&op| g.num_outputs(op) == 0) {
-            if !self.seen.contains_key(&g.op_type(op)) && session.run_targets(&[op], feeds).is_ok() {
-                self.seen.insert(g.op_type(op), 1);
-            }
+        let targets: Vec<Operation> = operations.into_iter().filter(|op| !fed.contains(op) && !inside.contains(op)).collect();
+        self.run(session, &targets, feeds);
+    }
+
+    /// Runs a program as it stands.
+    fn program(&mut self, title: &str, text: &str) {
+        let g = Graph::new();
+        let done = Program::build(&g, text).and_then(|()| {
+            let told = plain(&g).run_with_options(&[], &g.get_operations(), &[], &RunOptions::described());
+            told.map_err(|e| e.to_string())
+        });
+        match done {
+            Ok((_, told)) => self.compare(&g, &told),
+            Err(why) => self.wrong.push(format!("{title}: {why}")),
         }
     }
 
@@ -81,11 +89,11 @@ impl Audit {
     fn training_graph(&mut self, bytes: &[u8]) {
         let g = Graph::new();
         import_meta_graph_def(&g, MetaGraphDef::decode(bytes).unwrap(), &Default::default()).unwrap();
-        let session = Session::new(&g);
+        let session = plain(&g);
         if let Ok(initialize) = g.global_variables_initializer() {
             session.run_targets(&[initialize], &[]).unwrap();
         }
-        self.whole(&g, &session, &[]);
+        self.whole(&session, &[]);
     }
 
     fn model(&mut self, name: &str) {
@@ -94,7 +102,7 @@ impl Audit {
         GzDecoder::new(fs::File::open(format!("{folder}/model.meta.gz")).unwrap()).read_to_end(&mut bytes).unwrap();
         let g = Graph::new();
         let saver = import_meta_graph_def(&g, MetaGraphDef::decode(bytes.as_slice()).unwrap(), &Default::default()).unwrap();
-        let session = Session::new(&g);
+        let session = plain(&g);
         saver.restore(&session, format!("{folder}/model")).unwrap();
         let plan: Value = serde_json::from_slice(&fs::read(format!("{folder}/runs.json")).unwrap()).unwrap();
         let values = numpy::read_npz(format!("{folder}/values.npz")).unwrap();
@@ -108,8 +116,15 @@ impl Audit {
         let filename = g.get_tensor_by_name(&saver.as_saver_def().filename_tensor_name).unwrap();
         let nowhere = Tensor::from(std::env::temp_dir().join("metagraph-nowhere/model").to_str().unwrap());
         let feeds: Vec<_> = feeds.into_iter().chain([(filename, &nowhere)]).collect();
-        self.whole(&g, &session, &feeds);
+        self.whole(&session, &feeds);
     }
+}
+
+/// A session that runs the graph's nodes as they are.
+fn plain(g: &Graph) -> Session {
+    let mut options = SessionOptions::default();
+    options.rewrites = Rewrites::NONE;
+    Session::with_options(g, options)
 }
 
 /// The nodes of loops, whose values can't be fetched.
@@ -137,7 +152,7 @@ fn values_are_as_inferred() {
         // Some builders want static shapes.
         if (sample.build)(&g, &xs).is_ok() {
             let feeds: Vec<(Output, &Tensor)> = xs.iter().copied().zip(&values).collect();
-            audit.whole(&g, &Session::new(&g), &feeds);
+            audit.whole(&plain(&g), &feeds);
         }
     }
     for (name, row) in ROWS {
@@ -149,15 +164,11 @@ fn values_are_as_inferred() {
         }
         audit.seen.insert(name.to_string(), 1);
     }
-    for (name, program) in PROGRAMS {
-        let g = Graph::new();
-        let outputs = program(&g).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let session = Session::new(&g);
-        if let Err(error) = session.run(&outputs, &[]) {
-            audit.wrong.push(format!("{name}: {error}"));
-        }
-        audit.whole(&g, &session, &[]);
+    let dir = std::env::temp_dir().join(format!("metagraph-audit-{}", std::process::id()));
+    for (title, text) in programs(include_str!("programs.txt")) {
+        audit.program(title, &text.replace("{dir}", dir.to_str().unwrap()));
     }
+    fs::remove_dir_all(&dir).unwrap();
     let folder = format!("{}/tests/fixtures/optimizers", env!("CARGO_MANIFEST_DIR"));
     for entry in fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "pb")) {
         audit.training_graph(&fs::read(entry).unwrap());
@@ -168,9 +179,11 @@ fn values_are_as_inferred() {
     assert!(audit.wrong.is_empty(), "{} values are not as inferred:\n{}", audit.wrong.len(), audit.wrong.join("\n"));
 
     let runs = |op: &&metagraph::graph::op::Op| !matches!(op.kernel, Kernel::Missing(_)) && op.rows.is_empty();
-    let bare: Vec<&str> = ops::all().filter(runs).map(|op| op.name).filter(|n| !audit.seen.contains_key(*n)).collect();
-    let unseen: Vec<&str> = bare.iter().copied().filter(|n| !UNSEEN.contains(n)).collect();
-    let stale: Vec<&str> = UNSEEN.iter().copied().filter(|n| !bare.contains(n)).collect();
+    let bare: Vec<&str> =
+        ops::all().filter(runs).map(|op| op.name).filter(|n| audit.seen.get(*n).is_none_or(|&n| n == 0)).collect();
+    let listed = |name: &str| UNSEEN.iter().any(|u| u.0 == name);
+    let unseen: Vec<&str> = bare.iter().copied().filter(|n| !listed(n)).collect();
+    let stale: Vec<&str> = UNSEEN.iter().map(|u| u.0).filter(|n| !bare.contains(n)).collect();
     assert!(unseen.is_empty(), "{} ops have neither an example nor a graph here: {unseen:?}", unseen.len());
     assert!(stale.is_empty(), "these are seen and need not be listed: {stale:?}");
 }

@@ -6,6 +6,7 @@
 
 mod audit;
 mod gradients;
+mod program;
 mod samples;
 mod stateful;
 

@@ -3,7 +3,7 @@
 use super::Op;
 use crate::error::{Error, Result, bail};
 use crate::graph::attr::{self, Attrs};
-use crate::proto::{AttrValue, attr_value::Value};
+use crate::proto::{AttrValue, NameAttrList, attr_value::Value};
 use crate::tensor::{DType, Shape, Tensor};
 use std::collections::HashMap;
 use std::sync::{OnceLock, RwLock};
@@ -250,7 +250,7 @@ pub(crate) fn parse_value(kind: &str, text: &str) -> Result<AttrValue> {
         "type" => Value::Type(dtype(text)?),
         "shape" => Value::Shape(shape(text)?),
         "tensor" => Value::Tensor(text.parse::<Tensor>()?.to_message()?),
-        "func" => Value::Func(crate::proto::NameAttrList { name: unquote(text), ..Default::default() }),
+        "func" => Value::Func(NameAttrList { name: unquote(text), ..Default::default() }),
         list => {
             let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).ok_or_else(bad)?;
             let mut l = crate::proto::attr_value::ListValue::default();
@@ -266,7 +266,7 @@ pub(crate) fn parse_value(kind: &str, text: &str) -> Result<AttrValue> {
                 "list(bool)" => l.b = items.map(|i| i.parse().map_err(|_| bad())).collect::<Result<_>>()?,
                 "list(string)" => l.s = items.map(|i| unquote(i).into()).collect(),
                 "list(type)" => l.r#type = items.map(dtype).collect::<Result<_>>()?,
-                "list(func)" if inner.trim().is_empty() => {}
+                "list(func)" => l.func = items.map(|i| NameAttrList { name: unquote(i), ..Default::default() }).collect(),
                 _ => return Err(bad()),
             }
             Value::List(l)
