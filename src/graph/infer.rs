@@ -24,7 +24,7 @@ struct Source<'a> {
 
 impl InferSource for Source<'_> {
     fn constant(&self, input: usize) -> Option<Tensor> {
-        self.inner.evaluate(*self.inputs.get(input)?)
+        self.inner.evaluate(constant::before_enters(self.inner, *self.inputs.get(input)?))
     }
 
     fn constant_shape(&self, input: usize) -> Shape {
@@ -88,9 +88,11 @@ impl Inner {
                 continue;
             }
             open.insert(index, ());
+            let merges = matches!(&*node.op_type, "Merge" | "RefMerge");
             let pending = node.inputs[next..].iter().position(|i| {
                 let at = i.op.index as usize;
-                self.nodes[at].shapes.is_none() && !open.contains_key(&at)
+                let is_back_edge = merges && matches!(&*self.nodes[at].op_type, "NextIteration" | "RefNextIteration");
+                self.nodes[at].shapes.is_none() && !is_back_edge && !open.contains_key(&at)
             });
             if let Some(offset) = pending {
                 let input = node.inputs[next + offset].op.index as usize;
@@ -125,6 +127,10 @@ impl Inner {
         }
         if let Some(known) = constant::from_static_shape(self, node) {
             return Some(known);
+        }
+        // It may be fed.
+        if &*node.op_type == "PlaceholderWithDefault" {
+            return None;
         }
         let record = node.record?;
         if !matches!(record.kernel, Kernel::Pure(_) | Kernel::PurePrepared(_)) {

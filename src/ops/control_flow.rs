@@ -3,7 +3,7 @@
 use super::shape;
 use crate::error::{Result, bail};
 use crate::graph::op::{Control, Grad, InferCtx, Kernel, KernelCtx, Op};
-use crate::tensor::Shape;
+use crate::tensor::{DType, Shape};
 
 macro_rules! primitives {
     ($({ $name:literal, $reference:literal, ins: $ins:expr, outs: $outs:expr, ref_ins: $ref_ins:expr, ref_outs: $ref_outs:expr, attrs: $attrs:expr, shape: $shape:expr, kernel: $kernel:expr, grad: $grad:expr },)*) => {
@@ -136,15 +136,18 @@ fn merge_shape(ctx: &mut InferCtx) -> Result<()> {
     }
     ctx.set(0, shape)?;
     ctx.set(1, Shape::scalar())?;
-    if let Some(handle) = ctx.handle(0) {
+    // Of lists that are merged, each may have elements of its own shape.
+    if ctx.input_type(0)? == DType::Resource
+        && let Some(handle) = ctx.handle(0)
+    {
         ctx.set_handle(0, handle);
     }
     Ok(())
 }
 
-/// Only the shape of a loop invariant is sure to hold in each iteration.
+/// Only the shape of a loop invariant is sure to hold in each iteration; a reference's is taken to.
 fn enter_shape(ctx: &mut InferCtx) -> Result<()> {
-    if ctx.boolean("is_constant")? {
+    if ctx.boolean("is_constant")? || ctx.op.name == "RefEnter" {
         ctx.set(0, ctx.input(0))?;
     }
     if let Some(handle) = ctx.handle(0) {

@@ -49,8 +49,8 @@ pub(super) static OPS: &[Op] = functional! {
     { "StatelessIf", &["cond: Tcond", "input: Tin"] => &["output: Tout"], IF, stated_shapes, branch, Control },
     { "Case", &["branch_index: int32", "input: Tin"] => &["output: Tout"], CASE, stated_shapes, case, Control },
     { "StatelessCase", &["branch_index: int32", "input: Tin"] => &["output: Tout"], CASE, stated_shapes, case, Control },
-    { "While", &["input: T"] => &["output: T"], WHILE, stated_shapes, repeat, Control },
-    { "StatelessWhile", &["input: T"] => &["output: T"], WHILE, stated_shapes, repeat, Control },
+    { "While", &["input: T"] => &["output: T"], WHILE, loop_shapes, repeat, Control },
+    { "StatelessWhile", &["input: T"] => &["output: T"], WHILE, loop_shapes, repeat, Control },
     { "For", &["start: int32", "limit: int32", "delta: int32", "input: T"] => &["output: T"],
       &["T: list(type) >= 0", "body: func"], shape::unknown, count, Missing },
     { "PartitionedCall", &["args: Tin"] => &["output: Tout"], CALL, shape::unknown, call, Control },
@@ -75,6 +75,14 @@ fn stated_shapes(ctx: &mut InferCtx) -> Result<()> {
         ctx.set(output, shapes.get(output).cloned().unwrap_or_default())?;
     }
     Ok(())
+}
+
+/// Where no shapes are stated, those of the inputs.
+fn loop_shapes(ctx: &mut InferCtx) -> Result<()> {
+    if !ctx.shapes("output_shapes")?.is_empty() {
+        return stated_shapes(ctx);
+    }
+    (0..ctx.num_outputs()).try_for_each(|output| ctx.set(output, ctx.input(output)))
 }
 
 fn fake_shape(ctx: &mut InferCtx) -> Result<()> {

@@ -5,7 +5,7 @@ use super::math::select::sum_of;
 use super::shape;
 use super::tensor_list_grad as grad;
 use crate::error::{Error, Result, bail};
-use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
+use crate::graph::op::{Grad, HandleData, InferCtx, Kernel, KernelCtx, Op};
 use crate::tensor::{DType, Dims, Handle, Shape, Tensor, Variant};
 use std::any::Any;
 use std::sync::Arc;
@@ -74,69 +74,110 @@ macro_rules! list_ops {
 
 pub(super) static OPS: &[Op] = list_ops! {
     { "EmptyTensorList", &["element_shape: shape_type", "max_num_elements: int32"] => &["handle: variant"],
-      &["element_dtype: type", "shape_type: {int32, int64}"], shape::scalar, empty, Grad::None("an empty list") },
+      &["element_dtype: type", "shape_type: {int32, int64}"], |ctx| give_list(ctx, 0), empty, Grad::None("an empty list") },
     { "TensorListReserve", &["element_shape: shape_type", "num_elements: int32"] => &["handle: variant"],
-      &["element_dtype: type", "shape_type: {int32, int64}"], shape::scalar, reserve, Grad::None("an empty list") },
+      &["element_dtype: type", "shape_type: {int32, int64}"], |ctx| give_list(ctx, 0), reserve, Grad::None("an empty list") },
     { "TensorListPushBack", &["input_handle: variant", "tensor: element_dtype"] => &["output_handle: variant"],
-      &["element_dtype: type"], shape::scalar, push_back, Grad::Fn(grad::push_back) },
+      &["element_dtype: type"], kept_shape, push_back, Grad::Fn(grad::push_back) },
     { "TensorListPushBackBatch", &["input_handles: variant", "tensor: element_dtype"] => &["output_handles: variant"],
-      &["element_dtype: type"], shape::unchanged, push_back_batch, Grad::None("lists") },
+      &["element_dtype: type"], kept_shapes, push_back_batch, Grad::None("lists") },
     { "TensorListPopBack", &["input_handle: variant", "element_shape: int32"] => &["output_handle: variant", "tensor: element_dtype"],
       &["element_dtype: type"], pop_back_shape, pop_back, Grad::Fn(grad::pop_back) },
     { "TensorListGetItem", &["input_handle: variant", "index: int32", "element_shape: int32"] => &["item: element_dtype"],
-      &["element_dtype: type"], |ctx| element_shape_of(ctx, 2), get_item, Grad::Fn(grad::get_item) },
+      &["element_dtype: type"], item_shape, get_item, Grad::Fn(grad::get_item) },
     { "TensorListSetItem", &["input_handle: variant", "index: int32", "item: element_dtype"] => &["output_handle: variant"],
-      &["element_dtype: type", "resize_if_index_out_of_bounds: bool = false"], shape::scalar, set_item, Grad::Fn(grad::set_item) },
+      &["element_dtype: type", "resize_if_index_out_of_bounds: bool = false"], kept_shape, set_item, Grad::Fn(grad::set_item) },
     { "TensorListLength", &["input_handle: variant"] => &["length: int32"], &[], shape::scalar, length, Grad::None("an integer") },
     { "TensorListElementShape", &["input_handle: variant"] => &["element_shape: shape_type"],
-      &["shape_type: {int32, int64}"], shape::unknown, list_element_shape, Grad::None("integers") },
+      &["shape_type: {int32, int64}"], shape_of_shape, list_element_shape, Grad::None("integers") },
     { "TensorListStack", &["input_handle: variant", "element_shape: int32"] => &["tensor: element_dtype"],
       &["element_dtype: type", "num_elements: int = -1"], stack_shape, stack, Grad::Fn(grad::stack) },
     { "TensorListFromTensor", &["tensor: element_dtype", "element_shape: shape_type"] => &["output_handle: variant"],
-      &["element_dtype: type", "shape_type: {int32, int64}"], shape::scalar, from_tensor, Grad::Fn(grad::from_tensor) },
-    { "TensorListResize", &["input_handle: variant", "size: int32"] => &["output_handle: variant"], &[], shape::scalar, resize, Grad::Fn(grad::resize) },
+      &["element_dtype: type", "shape_type: {int32, int64}"], |ctx| give_list(ctx, 1), from_tensor, Grad::Fn(grad::from_tensor) },
+    { "TensorListResize", &["input_handle: variant", "size: int32"] => &["output_handle: variant"], &[], kept_shape, resize, Grad::Fn(grad::resize) },
     { "TensorListGather", &["input_handle: variant", "indices: int32", "element_shape: int32"] => &["values: element_dtype"],
       &["element_dtype: type"], gather_shape, gather, Grad::Fn(grad::gather) },
     { "TensorListScatter", &["tensor: element_dtype", "indices: int32", "element_shape: shape_type"] => &["output_handle: variant"],
-      &["element_dtype: type", "shape_type: {int32, int64}"], shape::scalar, scatter, Grad::Fn(grad::scatter) },
+      &["element_dtype: type", "shape_type: {int32, int64}"], |ctx| give_list(ctx, 2), scatter, Grad::Fn(grad::scatter) },
     { "TensorListScatterV2",
       &["tensor: element_dtype", "indices: int32", "element_shape: shape_type", "num_elements: int32"] => &["output_handle: variant"],
-      &["element_dtype: type", "shape_type: {int32, int64}"], shape::scalar, scatter, Grad::Fn(grad::scatter) },
+      &["element_dtype: type", "shape_type: {int32, int64}"], |ctx| give_list(ctx, 2), scatter, Grad::Fn(grad::scatter) },
     { "TensorListScatterIntoExistingList",
       &["input_handle: variant", "tensor: element_dtype", "indices: int32"] => &["output_handle: variant"],
-      &["element_dtype: type"], shape::scalar, scatter_into, Grad::Fn(grad::scatter_into) },
+      &["element_dtype: type"], kept_shape, scatter_into, Grad::Fn(grad::scatter_into) },
     { "TensorListSplit", &["tensor: element_dtype", "element_shape: shape_type", "lengths: int64"] => &["output_handle: variant"],
-      &["element_dtype: type", "shape_type: {int32, int64}"], shape::scalar, split, Grad::Fn(grad::split) },
+      &["element_dtype: type", "shape_type: {int32, int64}"], |ctx| give_list(ctx, 1), split, Grad::Fn(grad::split) },
     { "TensorListConcat", &["input_handle: variant"] => &["tensor: element_dtype", "lengths: int64"],
       &["element_dtype: type", "element_shape: shape = shape?"], concat_shape, concat, Grad::Fn(grad::concat) },
     { "TensorListConcatV2",
       &["input_handle: variant", "element_shape: shape_type", "leading_dims: int64"] => &["tensor: element_dtype", "lengths: int64"],
       &["element_dtype: type", "shape_type: {int32, int64}"], concat_shape, concat, Grad::Fn(grad::concat) },
     { "TensorListConcatLists", &["input_a: variant", "input_b: variant"] => &["output: variant"],
-      &["element_dtype: type"], shape::unchanged, concat_lists, Grad::None("lists") },
+      &["element_dtype: type"], kept_shapes, concat_lists, Grad::None("lists") },
 };
 
-fn element_shape_of(ctx: &mut InferCtx, input: usize) -> Result<()> {
-    ctx.set(0, ctx.constant_shape(input))
+/// A new list, the shape of whose elements is the value of an input.
+fn give_list(ctx: &mut InferCtx, input: usize) -> Result<()> {
+    let data = HandleData { dtype: ctx.dtype("element_dtype")?, shape: ctx.constant_shape(input) };
+    ctx.set(0, Shape::scalar())?;
+    ctx.set_handle(0, data);
+    Ok(())
+}
+
+/// The shape of the elements of the list at the first input, as far as it is known.
+fn elements(ctx: &InferCtx) -> Result<Shape> {
+    let Some(data) = ctx.handle(0) else { return Ok(Shape::unknown()) };
+    if ctx.has_attr("element_dtype") && ctx.dtype("element_dtype")? != data.dtype {
+        bail!(InvalidArgument, "List has type {} but expected type {}", data.dtype, ctx.dtype("element_dtype")?);
+    }
+    Ok(data.shape)
+}
+
+/// A list with elements like those at the first input.
+fn kept_shape(ctx: &mut InferCtx) -> Result<()> {
+    kept_shapes(ctx)?;
+    ctx.set(0, Shape::scalar())
+}
+
+/// Lists with elements like those of the lists at the first input.
+fn kept_shapes(ctx: &mut InferCtx) -> Result<()> {
+    elements(ctx)?;
+    if let Some(data) = ctx.handle(0) {
+        ctx.set_handle(0, data);
+    }
+    ctx.set(0, ctx.input(0))
 }
 
 fn pop_back_shape(ctx: &mut InferCtx) -> Result<()> {
-    ctx.set(0, Shape::scalar())?;
-    ctx.set(1, ctx.constant_shape(1))
+    let own = elements(ctx)?;
+    kept_shape(ctx)?;
+    ctx.set(1, own.merge(&ctx.constant_shape(1)).unwrap_or(own))
+}
+
+fn item_shape(ctx: &mut InferCtx) -> Result<()> {
+    ctx.set(0, elements(ctx)?.merge(&ctx.constant_shape(2))?)
+}
+
+fn shape_of_shape(ctx: &mut InferCtx) -> Result<()> {
+    let rank = elements(ctx)?.rank();
+    ctx.set(0, rank.map_or(Shape::unknown(), |rank| Shape::vector(Some(rank))))
 }
 
 fn stack_shape(ctx: &mut InferCtx) -> Result<()> {
     let count = usize::try_from(ctx.int("num_elements")?).ok();
-    ctx.set(0, Shape::vector(count).concatenate(&ctx.constant_shape(1)))
+    ctx.set(0, Shape::vector(count).concatenate(&elements(ctx)?.merge(&ctx.constant_shape(1))?))
 }
 
 fn gather_shape(ctx: &mut InferCtx) -> Result<()> {
     let count = ctx.input(1).with_rank(1)?.dim(0);
-    ctx.set(0, Shape::vector(count).concatenate(&ctx.constant_shape(2)))
+    ctx.set(0, Shape::vector(count).concatenate(&elements(ctx)?.merge(&ctx.constant_shape(2))?))
 }
 
 fn concat_shape(ctx: &mut InferCtx) -> Result<()> {
-    ctx.set(0, Shape::unknown())?;
+    let stated = if ctx.num_inputs() > 1 { ctx.constant_shape(1) } else { ctx.shape_attr("element_shape")? };
+    let part = elements(ctx)?.merge(&stated)?;
+    let whole = part.rank().filter(|&rank| rank > 0).map(|rank| Shape::vector(None).concatenate(&part.slice(1, rank as isize)));
+    ctx.set(0, whole.unwrap_or_default())?;
     ctx.set(1, Shape::vector(None))
 }
 

@@ -9,6 +9,7 @@ mod gradients;
 mod program;
 mod samples;
 mod stateful;
+mod statics;
 
 use metagraph::graph::op::{ArgSpec, ArgType, Grad, Kernel, Op};
 use metagraph::{DType, Graph, Output, Session, Shape, Tensor, ops};
