@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(Path::new(&out).join("descriptors.bin"), descriptors.encode_to_vec())?;
     let mut config = prost_build::Config::new();
     config.btree_map(["."]).bytes(["."]).enable_type_names();
+    config.extern_path(".tensorflow.NodeDef", "crate::proto::NodeDef");
     config.compile_fds(descriptors)?;
     Ok(())
 }

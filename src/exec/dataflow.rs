@@ -3,6 +3,7 @@
 use crate::graph::op::{Control, Kernel, NodeInfo, Op, Prepared};
 use crate::proto::NameAttrList;
 use smallvec::SmallVec;
+use std::ops::Index;
 use std::sync::Arc;
 
 /// Where a value comes from.
@@ -36,12 +37,51 @@ pub(super) struct FlowNode {
 }
 
 impl FlowNode {
+    /// The nodes whose outputs the node takes, and those that it waits for.
+    pub fn sources(&self) -> impl Iterator<Item = usize> + Clone {
+        let data = self.inputs.iter().filter_map(|s| if let Source::Node(n, _) = s { Some(*n) } else { None });
+        data.chain(self.controls.iter().copied())
+    }
+
     pub fn control(&self) -> Option<Control> {
         match self.action {
             Action::Op(Op { kernel: Kernel::Control(control), .. }) => Some(*control),
             _ => None,
         }
     }
+}
+
+/// Who takes each node's outputs: node and input, by giving node.
+pub(super) struct Consumers {
+    /// Where the consumers of each node begin; one more for the end.
+    starts: Vec<usize>,
+    all: Vec<(usize, usize)>,
+}
+
+impl Index<usize> for Consumers {
+    type Output = [(usize, usize)];
+
+    fn index(&self, node: usize) -> &[(usize, usize)] {
+        &self.all[self.starts[node]..self.starts[node + 1]]
+    }
+}
+
+/// Lists of one number each for so many, from pairs of a list's number and an item, in memory of one piece.
+pub(super) fn grouped<T: Copy + Default>(count: usize, pairs: impl Iterator<Item = (usize, T)> + Clone) -> (Vec<usize>, Vec<T>) {
+    let mut starts = vec![0; count + 1];
+    pairs.clone().for_each(|(list, _)| starts[list + 1] += 1);
+    for list in 0..count {
+        starts[list + 1] += starts[list];
+    }
+    let mut all = vec![T::default(); starts[count]];
+    // While lists are filled, the start of each is where its next item goes.
+    for (list, item) in pairs {
+        all[starts[list]] = item;
+        starts[list] += 1;
+    }
+    starts.rotate_right(1);
+    starts[0] = 0;
+    (starts, all)
 }
 
 /// The nodes that a step needs.
@@ -52,4 +92,16 @@ pub(super) struct Dataflow {
     pub num_feeds: usize,
     /// What is run for its effect.
     pub targets: Vec<usize>,
+}
+
+impl Dataflow {
+    /// Who takes each output.
+    pub fn consumers(&self) -> Consumers {
+        let taken = self.nodes.iter().enumerate().flat_map(|(at, node)| {
+            let data = node.inputs.iter().enumerate();
+            data.filter_map(move |(input, source)| if let Source::Node(from, _) = source { Some((*from, (at, input))) } else { None })
+        });
+        let (starts, all) = grouped(self.nodes.len(), taken);
+        Consumers { starts, all }
+    }
 }

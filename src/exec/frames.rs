@@ -1,6 +1,6 @@
 //! Finds the frame of every node: the part of the graph between the Enters and Exits of one `frame_name`.
 
-use super::dataflow::{Dataflow, Source};
+use super::dataflow::{Dataflow, Source, grouped};
 use crate::error::{Result, bail};
 use crate::graph::op::Control;
 use std::collections::HashMap;
@@ -42,11 +42,7 @@ pub(super) fn find(flow: &Dataflow) -> Result<Frames> {
     let mut by_name: HashMap<(usize, String), usize> = HashMap::new();
     for &node in &order {
         let mut frame: Option<(usize, usize)> = None;
-        let sources = flow.nodes[node].inputs.iter().filter_map(|s| match s {
-            Source::Node(n, _) => Some(*n),
-            Source::Feed(_) => None,
-        });
-        for source in sources.chain(flow.nodes[node].controls.iter().copied()) {
+        for source in flow.nodes[node].sources() {
             if is_back_edge(flow, source, node) {
                 continue;
             }
@@ -94,8 +90,7 @@ fn split_components(flow: &Dataflow, frames: &mut Frames) {
     let count = flow.nodes.len();
     let mut sets = petgraph::unionfind::UnionFind::<usize>::new(count);
     for (to, node) in flow.nodes.iter().enumerate() {
-        let data = node.inputs.iter().filter_map(|s| if let Source::Node(n, _) = s { Some(*n) } else { None });
-        for from in data.chain(node.controls.iter().copied()) {
+        for from in node.sources() {
             let enters = node.control() == Some(Control::Enter);
             let exits = flow.nodes[from].control() == Some(Control::Exit);
             if !enters && !exits && frames.of[from] == frames.of[to] {
@@ -105,8 +100,7 @@ fn split_components(flow: &Dataflow, frames: &mut Frames) {
     }
     // A frame and the loops within it hang together: an inner loop's Enters and Exits join their outer nodes.
     for (to, node) in flow.nodes.iter().enumerate() {
-        let data = node.inputs.iter().filter_map(|s| if let Source::Node(n, _) = s { Some(*n) } else { None });
-        for from in data.chain(node.controls.iter().copied()) {
+        for from in node.sources() {
             let crosses = node.control() == Some(Control::Enter) || flow.nodes[from].control() == Some(Control::Exit);
             if crosses && frames.of_outputs(from, flow) != ROOT {
                 sets.union(from, to);
@@ -154,22 +148,18 @@ fn split_components(flow: &Dataflow, frames: &mut Frames) {
 /// The nodes in an order in which each comes after its inputs, back edges aside.
 pub(super) fn topological(flow: &Dataflow) -> Result<Vec<usize>> {
     let count = flow.nodes.len();
-    let mut pending = vec![0u32; count];
-    let mut consumers: Vec<Vec<u32>> = vec![Vec::new(); count];
-    for (to, node) in flow.nodes.iter().enumerate() {
-        let data = node.inputs.iter().filter_map(|s| if let Source::Node(n, _) = s { Some(*n) } else { None });
-        for from in data.chain(node.controls.iter().copied()) {
-            if !is_back_edge(flow, from, to) {
-                consumers[from].push(to as u32);
-                pending[to] += 1;
-            }
-        }
+    let needs = |to: usize| flow.nodes[to].sources().filter(move |&from| !is_back_edge(flow, from, to));
+    // Graphs are mostly written in such an order.
+    if (0..count).all(|to| flow.nodes[to].sources().all(|from| from < to || is_back_edge(flow, from, to))) {
+        return Ok((0..count).collect());
     }
+    let mut pending: Vec<u32> = (0..count).map(|to| needs(to).count() as u32).collect();
+    let (starts, consumers) = grouped(count, (0..count).flat_map(|to| needs(to).map(move |from| (from, to as u32))));
     let mut ready: Vec<usize> = (0..count).rev().filter(|&n| pending[n] == 0).collect();
     let mut order = Vec::with_capacity(count);
     while let Some(node) = ready.pop() {
         order.push(node);
-        for &consumer in &consumers[node] {
+        for &consumer in &consumers[starts[node]..starts[node + 1]] {
             pending[consumer as usize] -= 1;
             if pending[consumer as usize] == 0 {
                 ready.push(consumer as usize);

@@ -53,7 +53,7 @@ impl FunctionLibrary {
         let Some(record) = self.functions.get(&function.name) else {
             bail!(NotFound, "Function {} is not defined.", function.name);
         };
-        let body = self.instantiate(record, &function.attr, gradient);
+        let body = self.instantiate(record, &Attrs::from(&function.attr), gradient);
         let body = Arc::new(body.map_err(|e| e.within(format!("function {}", function.name)))?);
         self.plans.lock().unwrap_or_else(|e| e.into_inner()).insert(key, body.clone());
         Ok(body)

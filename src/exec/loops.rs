@@ -1,7 +1,7 @@
 //! Finds loops of the usual form, which need neither Merge, Switch nor dead values: their variables stay in their
 //! slots, a condition part says whether the body part runs.
 
-use super::dataflow::{Dataflow, Source};
+use super::dataflow::{Consumers, Dataflow, Source};
 use super::frames::{self, Frames, ROOT};
 use crate::graph::op::Control;
 use smallvec::SmallVec;
@@ -24,7 +24,7 @@ pub(super) struct UsualLoop {
 }
 
 /// For each frame, its loop if it is one of the usual form.
-pub(super) fn find(flow: &Dataflow, frames: &Frames, consumers: &[Vec<(usize, usize)>]) -> Vec<Option<UsualLoop>> {
+pub(super) fn find(flow: &Dataflow, frames: &Frames, consumers: &Consumers) -> Vec<Option<UsualLoop>> {
     let count = frames.parent.len();
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); count];
     for node in 0..flow.nodes.len() {
@@ -71,7 +71,7 @@ fn live_where_waited(flow: &Dataflow, usual: &UsualLoop, members: &mut [usize], 
     waited.iter().all(|n| sure.contains(n))
 }
 
-fn usual(flow: &Dataflow, members: &[usize], consumers: &[Vec<(usize, usize)>]) -> Option<UsualLoop> {
+fn usual(flow: &Dataflow, members: &[usize], consumers: &Consumers) -> Option<UsualLoop> {
     let control = |n: usize| flow.nodes[n].control();
     let mut conditions = members.iter().copied().filter(|&n| control(n) == Some(Control::LoopCond));
     let condition = conditions.next()?;

@@ -3,7 +3,7 @@
 use super::dataflow::{Action, Dataflow, FlowNode, Source};
 use crate::error::{Error, Result, bail};
 use crate::graph::op::{Kernel, NodeInfo};
-use crate::graph::{Graph, Inner, Node, Operation, Output};
+use crate::graph::{Graph, Inner, KnownInterfaces, Node, Operation, Output};
 use crate::proto::NameAttrList;
 use crate::tensor::DType;
 use std::collections::HashMap;
@@ -34,11 +34,12 @@ pub(super) fn prune(graph: &Graph, feeds: &[Output], fetches: &[Output], targets
         None => Source::Node(place[output.op.index as usize] as usize, output.index as usize),
     };
     let mut nodes = Vec::with_capacity(needed.len());
+    let mut known = KnownInterfaces::default();
     for &index in &needed {
         let node = &inner.nodes[index];
         let place_of = |e: Error| e.within(format!("node {} ({})", node.name, node.op_type));
         let (info, action) = match node.record {
-            Some(record) => (inner.node_info(node).map_err(place_of)?, Action::Op(record)),
+            Some(record) => (inner.node_info_of(node, &mut known).map_err(place_of)?, Action::Op(record)),
             None => call_of(&inner, node).map_err(place_of)?,
         };
         let inputs: Vec<Source> = node.inputs.iter().map(source).collect();
@@ -153,7 +154,7 @@ fn call_of(inner: &Inner, node: &Node) -> Result<(Arc<NodeInfo>, Action)> {
         input_types: function.signature.input_types(&node.attrs)?.iter().map(|t| t.0).collect(),
         output_types: node.types.iter().map(|t| t.dtype).collect(),
     };
-    let call = NameAttrList { name: node.op_type.to_string(), attr: node.attrs.clone() };
+    let call = NameAttrList { name: node.op_type.to_string(), attr: node.attrs.clone().into() };
     Ok((Arc::new(info), Action::Call(call)))
 }
 

@@ -1,7 +1,7 @@
 //! Splits the dataflow into regions, orders each, and assigns slots.
 
 use super::Rewrites;
-use super::dataflow::{Action, Dataflow, Source};
+use super::dataflow::{Action, Dataflow, Source, grouped};
 use super::frames::{self, Frames, ROOT};
 use super::fuse;
 use super::loops::{self, UsualLoop};
@@ -40,7 +40,7 @@ struct Scheduler<'a> {
     /// The Exits of each frame.
     exits: Vec<Vec<usize>>,
     usual: Vec<Option<UsualLoop>>,
-    units: Vec<Vec<Unit>>,
+    units: Units,
     /// Whether nodes that only pass their input on share its slot.
     share_passing: bool,
     fuse: bool,
@@ -81,7 +81,7 @@ pub(super) fn schedule(flow: Dataflow, session: &Arc<SessionState>, rewrites: &R
         false => (0..frames.parent.len()).map(|_| None).collect(),
     };
     let feeds = flow.num_feeds;
-    let units = units(&flow, &frames);
+    let units = Units::new(&flow, &frames);
     let mut scheduler = Scheduler {
         flow,
         frames,
@@ -120,19 +120,44 @@ pub(super) fn schedule(flow: Dataflow, session: &Arc<SessionState>, rewrites: &R
 }
 
 /// The units of each frame's region.
-fn units(flow: &Dataflow, frames: &Frames) -> Vec<Vec<Unit>> {
-    let mut units = vec![Vec::new(); frames.parent.len()];
-    let mut used = vec![false; frames.parent.len()];
-    for node in 0..flow.nodes.len() {
-        used[frames.of[node]] = true;
-        if flow.nodes[node].control() != Some(Control::Enter) {
-            units[frames.of[node]].push(Unit::Node(node));
+struct Units {
+    of: Vec<Vec<Unit>>,
+    /// The place of each node, and of each frame, among the units of its region; `NO_PLACE` for one that is none.
+    nodes: Vec<u32>,
+    frames: Vec<u32>,
+}
+
+const NO_PLACE: u32 = u32::MAX;
+
+impl Units {
+    fn new(flow: &Dataflow, frames: &Frames) -> Units {
+        let (nodes, count) = (flow.nodes.len(), frames.parent.len());
+        let mut units = Units { of: vec![Vec::new(); count], nodes: vec![NO_PLACE; nodes], frames: vec![NO_PLACE; count] };
+        let mut used = vec![false; count];
+        for node in 0..nodes {
+            let region = frames.of[node];
+            used[region] = true;
+            if flow.nodes[node].control() != Some(Control::Enter) {
+                units.nodes[node] = units.of[region].len() as u32;
+                units.of[region].push(Unit::Node(node));
+            }
         }
+        for frame in (1..used.len()).filter(|&f| used[f]) {
+            let region = frames.parent[frame];
+            units.frames[frame] = units.of[region].len() as u32;
+            units.of[region].push(Unit::Frame(frame));
+        }
+        units
     }
-    for frame in (1..used.len()).filter(|&f| used[f]) {
-        units[frames.parent[frame]].push(Unit::Frame(frame));
+
+    /// The place of a unit in its region.
+    fn place(&self, unit: Unit) -> Option<usize> {
+        let place = match unit {
+            Unit::Node(node) => self.nodes[node],
+            Unit::Frame(frame) => self.frames[frame],
+        };
+        (place != NO_PLACE).then_some(place as usize)
     }
-    units
 }
 
 impl Scheduler<'_> {
@@ -162,53 +187,38 @@ impl Scheduler<'_> {
         Some(unit)
     }
 
-    fn sources(&self, node: usize) -> impl Iterator<Item = usize> + '_ {
-        let flow = &self.flow.nodes[node];
-        let data = flow.inputs.iter().filter_map(|s| if let Source::Node(n, _) = s { Some(*n) } else { None });
-        data.chain(flow.controls.iter().copied())
-    }
-
     /// The units of a region, each after those that it needs, otherwise in order of creation.
     fn order(&self, region: usize) -> Result<Vec<Unit>> {
-        let units = &self.units[region];
-        let index: HashMap<Unit, usize> = units.iter().enumerate().map(|(i, &u)| (u, i)).collect();
-        let mut pending = vec![0usize; units.len()];
-        let mut consumers: Vec<Vec<usize>> = vec![Vec::new(); units.len()];
-        let mut priority = vec![0usize; units.len()];
-        for (at, unit) in units.iter().enumerate() {
-            let single;
-            let nodes: &[usize] = match unit {
-                Unit::Node(node) => {
-                    priority[at] = self.flow.nodes[*node].position;
-                    single = [*node];
-                    &single
-                }
-                Unit::Frame(frame) => {
-                    let nodes = &self.enters[*frame];
-                    priority[at] = nodes.iter().map(|&n| self.flow.nodes[n].position).min().unwrap_or(0);
-                    nodes
-                }
-            };
-            for &node in nodes {
-                for source in self.sources(node) {
-                    if frames::is_back_edge(&self.flow, source, node) {
-                        continue;
-                    }
-                    if let Some(from) = self.producer(source, region).and_then(|u| index.get(&u).copied())
-                        && from != at
-                    {
-                        consumers[from].push(at);
-                        pending[at] += 1;
-                    }
-                }
-            }
+        let units = &self.units.of[region];
+        let nodes = |at: usize| match &units[at] {
+            Unit::Node(node) => std::slice::from_ref(node),
+            Unit::Frame(frame) => &self.enters[*frame][..],
+        };
+        // The units that the one at this place needs, with its own place.
+        let needs = |at: usize| {
+            let sources = nodes(at).iter().flat_map(move |&node| self.flow.nodes[node].sources().map(move |from| (from, node)));
+            let forward = sources.filter(|&(from, node)| !frames::is_back_edge(&self.flow, from, node));
+            let places = forward.filter_map(move |(from, _)| self.producer(from, region).and_then(|u| self.units.place(u)));
+            places.filter(move |&from| from != at).map(move |from| (from, at))
+        };
+        let position = |&node: &usize| self.flow.nodes[node].position;
+        let priority: Vec<usize> = (0..units.len()).map(|at| nodes(at).iter().map(position).min().unwrap_or(0)).collect();
+        // Mostly the order of creation has each unit after those that it needs.
+        let mut created: Vec<usize> = (0..units.len()).collect();
+        created.sort_by_key(|&at| priority[at]);
+        let mut rank = vec![0; units.len()];
+        created.iter().enumerate().for_each(|(number, &at)| rank[at] = number);
+        if (0..units.len()).flat_map(needs).all(|(from, at)| rank[from] < rank[at]) {
+            return Ok(created.into_iter().map(|at| units[at]).collect());
         }
+        let mut pending: Vec<usize> = (0..units.len()).map(|at| needs(at).count()).collect();
+        let (starts, consumers) = grouped(units.len(), (0..units.len()).flat_map(needs));
         let mut ready: BinaryHeap<Reverse<(usize, usize)>> =
             (0..units.len()).filter(|&i| pending[i] == 0).map(|i| Reverse((priority[i], i))).collect();
         let mut order = Vec::with_capacity(units.len());
         while let Some(Reverse((_, at))) = ready.pop() {
             order.push(units[at]);
-            for &consumer in &consumers[at] {
+            for &consumer in &consumers[starts[at]..starts[at + 1]] {
                 pending[consumer] -= 1;
                 if pending[consumer] == 0 {
                     ready.push(Reverse((priority[consumer], consumer)));
@@ -229,8 +239,9 @@ impl Scheduler<'_> {
             self.emit(unit, ROOT, false, &mut counts, &mut items)?;
         }
         if self.fuse {
-            let fetched: HashSet<usize> = self.flow.fetches.iter().map(|&f| self.slot(f)).collect();
-            fuse::fuse(&mut items, &|slot| fetched.contains(&slot));
+            let mut fetched = vec![false; counts.slots];
+            self.flow.fetches.iter().for_each(|&f| _ = fetched.get_mut(self.slot(f)).map(|slot| *slot = true));
+            fuse::fuse(&mut items, &|slot| fetched[slot]);
         }
         Ok(Region { items, num_slots: counts.slots, num_flags: counts.flags as usize })
     }

@@ -76,7 +76,7 @@ pub(super) fn call(g: &Graph, op: Operation, grads: &Grads) -> Gradients {
         .op("SymbolicGradient")
         .input_list(&arguments)
         .attr("Tout", &types[..])
-        .attr("f", function_value(NameAttrList { name, attr: def.attr }))
+        .attr("f", function_value(NameAttrList { name, attr: def.attr.into() }))
         .outputs()?;
     Ok(outputs.into_iter().map(|o| Some(o.into())).collect())
 }

@@ -4,10 +4,8 @@ use crate::error::{Error, Result};
 use crate::proto::{AttrValue, NameAttrList, attr_value::ListValue, attr_value::Value};
 use crate::tensor::{DType, Shape, Tensor};
 use bytes::Bytes;
-use std::collections::BTreeMap;
 
-/// The attributes of a node, by name.
-pub type Attrs = BTreeMap<String, AttrValue>;
+pub use crate::proto::Attrs;
 
 fn kind(value: &AttrValue) -> &'static str {
     match &value.value {

@@ -193,7 +193,7 @@ impl OpBuilder {
             bail!(InvalidArgument, "Duplicate node name in graph: '{name}'");
         }
         node.name = Arc::from(name);
-        inner.names_in_use.entry(node.name.to_lowercase()).or_insert(1);
+        inner.note_name(&node.name);
         inner.add(node)
     }
 

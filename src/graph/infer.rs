@@ -6,9 +6,10 @@ use super::op::{
 };
 use super::{Graph, Inner, constant};
 use crate::error::{Result, bail};
-use crate::graph::attr;
+use crate::graph::attr::{self, Attrs};
 use crate::proto::NameAttrList;
 use crate::tensor::{DType, Shape, Tensor};
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -155,19 +156,39 @@ impl Inner {
 
     /// What a kernel sees of a node: attributes with defaults, types.
     pub(crate) fn node_info(&self, node: &Node) -> Result<Arc<NodeInfo>> {
+        self.node_info_of(node, &mut KnownInterfaces::default())
+    }
+
+    /// The same, where nodes with the same attributes share what they need beside them.
+    pub(crate) fn node_info_of(&self, node: &Node, known: &mut KnownInterfaces) -> Result<Arc<NodeInfo>> {
         let Some(record) = node.record else { bail!(Unimplemented, "Op type not registered '{}'", node.op_type) };
-        let signature = record.signature();
-        let mut attrs = node.attrs.clone();
-        for spec in &signature.attrs {
-            if let (Some(default), false) = (&spec.default, attrs.contains_key(&spec.name)) {
-                attrs.insert(spec.name.clone(), default.clone());
+        let key = node.attrs.shared_key().map(|attrs| (std::ptr::from_ref(record) as usize, attrs));
+        let (attrs, input_types) = match key.and_then(|key| known.0.get(&key)) {
+            Some((attrs, input_types)) => (attrs.clone(), input_types.clone()),
+            None => {
+                let signature = record.signature();
+                let mut attrs = node.attrs.clone();
+                for spec in &signature.attrs {
+                    if let (Some(default), false) = (&spec.default, attrs.contains_key(&spec.name)) {
+                        attrs.insert(spec.name.clone(), default.clone());
+                    }
+                }
+                let input_types: SmallVec<[DType; 4]> = signature.input_types(&attrs)?.iter().map(|t| t.0).collect();
+                if let Some(key) = key {
+                    known.0.insert(key, (attrs.clone(), input_types.clone()));
+                }
+                (attrs, input_types)
             }
-        }
-        let input_types = signature.input_types(&attrs)?.iter().map(|t| t.0).collect();
+        };
         let output_types = node.types.iter().map(|t| t.dtype).collect();
         Ok(Arc::new(NodeInfo { name: node.name.clone(), op: record.name, attrs, input_types, output_types }))
     }
 }
+
+/// Attributes with their defaults, and the types of inputs, by op and by the shared attributes of nodes. It holds for a
+/// graph that doesn't change meanwhile.
+#[derive(Default)]
+pub(crate) struct KnownInterfaces(HashMap<(usize, usize), (Attrs, SmallVec<[DType; 4]>)>);
 
 struct NoFunctions;
 

@@ -1,11 +1,13 @@
 //! Import and export of GraphDef messages, with nothing lost.
 
 use super::node::{Extra, Node, Operation, Output, OutputType};
-use super::op::Signature;
+use super::op::{Op, Signature};
 use super::{Graph, Inner};
 use crate::error::{Error, Result, bail};
 use crate::proto::{FunctionDef, FunctionDefLibrary, GraphDef, NodeDef, OpDef};
+use indexmap::map::Entry;
 use smallvec::SmallVec;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A function of the graph's library.
@@ -54,10 +56,6 @@ impl Graph {
             inner.nodes.truncate(start);
         }
         imported?;
-        for index in start..inner.nodes.len() {
-            let name = inner.nodes[index].name.clone();
-            inner.use_name(&name);
-        }
         inner.version += 1;
         Ok((start..inner.nodes.len()).map(|i| inner.operation(i)).collect())
     }
@@ -98,20 +96,6 @@ impl Graph {
 }
 
 impl Inner {
-    fn use_name(&mut self, name: &str) {
-        self.names_in_use.entry(name.to_lowercase()).or_insert(1);
-        // A scope that an imported node stands in is in use as well.
-        let mut rest = name;
-        while let Some((scope, _)) = rest.rsplit_once('/') {
-            let key = scope.to_lowercase();
-            if self.names_in_use.contains_key(&key) {
-                break;
-            }
-            self.names_in_use.insert(key, 1);
-            rest = scope;
-        }
-    }
-
     fn import_library(&mut self, library: FunctionDefLibrary) -> Result<()> {
         for def in library.function {
             let Some(op_def) = &def.signature else { bail!(InvalidArgument, "a function of the library has no signature") };
@@ -146,32 +130,39 @@ impl Inner {
     }
 
     fn import_nodes(&mut self, defs: Vec<NodeDef>, prefix: &str, options: &ImportOptions) -> Result<()> {
-        let start = self.nodes.len();
-        let mut inputs = Vec::with_capacity(defs.len());
+        // The nodes that have inputs which come later, or which aren't there.
+        let mut pending = Vec::new();
+        let mut known = KnownTypes::default();
         let no_device = self.intern("");
         for mut def in defs {
             if def.name.is_empty() || def.op.is_empty() {
                 bail!(InvalidArgument, "Node name or op is empty: '{}' of op '{}'", def.name, def.op);
             }
-            inputs.push(std::mem::take(&mut def.input));
             let name: Arc<str> =
                 if prefix.is_empty() { Arc::from(def.name.as_str()) } else { Arc::from(format!("{prefix}{}", def.name)) };
             let record = (self.lookup)(&def.op);
-            let types = self.types_of(record, &def);
+            if !prefix.is_empty() {
+                prefix_colocation(&mut def.attr, prefix);
+            }
+            let types = self.types_of(record, &def, &mut known);
+            let (inputs, controls) = match self.resolve_all(&def.input, prefix, options) {
+                Ok(resolved) => resolved,
+                Err(_) => {
+                    pending.push((self.nodes.len(), std::mem::take(&mut def.input)));
+                    (SmallVec::new(), SmallVec::new())
+                }
+            };
             let extra = if def.experimental_debug_info.is_some() || def.experimental_type.is_some() {
                 Some(Box::new(Extra { debug_info: def.experimental_debug_info, full_type: def.experimental_type }))
             } else {
                 None
             };
-            if !prefix.is_empty() {
-                prefix_colocation(&mut def.attr, prefix);
-            }
             let node = Node {
                 name: name.clone(),
                 op_type: self.intern(&def.op),
                 record,
-                inputs: SmallVec::new(),
-                controls: SmallVec::new(),
+                inputs,
+                controls,
                 attrs: def.attr,
                 device: if options.clear_devices || def.device.is_empty() { no_device.clone() } else { self.intern(&def.device) },
                 context: None,
@@ -182,36 +173,50 @@ impl Inner {
                 handles: Vec::new(),
                 extra,
             };
-            if self.nodes.insert(name.clone(), node).is_some() {
-                bail!(InvalidArgument, "Node name '{name}' already exists in the Graph");
+            match self.nodes.entry(name) {
+                Entry::Occupied(entry) => bail!(InvalidArgument, "Node name '{}' already exists in the Graph", entry.key()),
+                Entry::Vacant(entry) => drop(entry.insert(node)),
             }
         }
-        for (offset, texts) in inputs.into_iter().enumerate() {
-            let index = start + offset;
-            let (mut data, mut controls) = (SmallVec::new(), SmallVec::new());
-            for text in texts {
-                let input = self
-                    .resolve(&text, prefix, options)
-                    .map_err(|e| e.within(format!("node {{{{node {}}}}}", self.nodes[index].name)))?;
-                match input {
-                    Input::Data(output) => data.push(output),
-                    Input::Control(op) => controls.push(op),
-                }
-            }
+        for (index, texts) in pending {
+            let resolved = self.resolve_all(&texts, prefix, options);
+            let (inputs, controls) =
+                resolved.map_err(|e| e.within(format!("node {{{{node {}}}}}", self.nodes[index].name)))?;
             let node = &mut self.nodes[index];
-            node.inputs = data;
+            node.inputs = inputs;
             node.controls = controls;
         }
         Ok(())
     }
 
-    fn types_of(&self, record: Option<&'static super::op::Op>, def: &NodeDef) -> SmallVec<[OutputType; 1]> {
+    fn types_of(&self, record: Option<&'static Op>, def: &NodeDef, known: &mut KnownTypes) -> SmallVec<[OutputType; 1]> {
+        let key = record.and_then(|record| Some((std::ptr::from_ref(record) as usize, def.attr.shared_key()?)));
+        if let Some(types) = key.and_then(|key| known.get(&key)) {
+            return types.clone();
+        }
         let signature = match record {
             Some(record) => Some(record.signature()),
             None => self.functions.get(&def.op).map(|f| &f.signature),
         };
         let types = signature.and_then(|s| s.output_types(&def.attr).ok()).unwrap_or_default();
-        types.into_iter().map(|(dtype, is_ref)| OutputType { dtype, is_ref }).collect()
+        let types: SmallVec<[OutputType; 1]> =
+            types.into_iter().map(|(dtype, is_ref)| OutputType { dtype, is_ref }).collect();
+        if let Some(key) = key {
+            known.insert(key, types.clone());
+        }
+        types
+    }
+
+    /// The inputs that these texts name, and the control inputs.
+    fn resolve_all(&self, texts: &[String], prefix: &str, options: &ImportOptions) -> Result<Inputs> {
+        let (mut data, mut controls) = (SmallVec::new(), SmallVec::new());
+        for text in texts {
+            match self.resolve(text, prefix, options)? {
+                Input::Data(output) => data.push(output),
+                Input::Control(op) => controls.push(op),
+            }
+        }
+        Ok((data, controls))
     }
 
     fn resolve(&self, text: &str, prefix: &str, options: &ImportOptions) -> Result<Input> {
@@ -268,6 +273,11 @@ impl Inner {
         }
     }
 }
+
+type Inputs = (SmallVec<[Output; 2]>, SmallVec<[Operation; 1]>);
+
+/// The types of outputs, by op and shared attributes; these stay where they are as long as the nodes hold them.
+type KnownTypes = HashMap<(usize, usize), SmallVec<[OutputType; 1]>>;
 
 enum Input {
     Data(Output),

@@ -22,7 +22,7 @@ mod view;
 pub use builder::OpBuilder;
 pub use collection::{CollectionItem, CollectionObject};
 pub use gradient::{Gradient, Grads, IndexedSlices};
-pub(crate) use infer::run_pure;
+pub(crate) use infer::{KnownInterfaces, run_pure};
 pub(crate) use message::FunctionRecord;
 pub use message::ImportOptions;
 pub(crate) use names::edit_distance;
@@ -91,6 +91,8 @@ pub(crate) struct Inner {
     pub nodes: IndexMap<Arc<str>, Node>,
     interned: HashSet<Arc<str>>,
     names_in_use: HashMap<String, u32>,
+    /// How many nodes, from the first, `names_in_use` knows. Those of an import follow when a name is asked for.
+    names_known: usize,
     name_stack: String,
     scopes: scopes::Scopes,
     pub collections: IndexMap<String, Vec<CollectionItem>>,
@@ -117,6 +119,7 @@ impl Graph {
             nodes: IndexMap::new(),
             interned: HashSet::new(),
             names_in_use: HashMap::new(),
+            names_known: 0,
             name_stack: String::new(),
             scopes: scopes::Scopes::default(),
             collections: IndexMap::new(),

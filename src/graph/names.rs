@@ -2,6 +2,7 @@
 
 use super::{Graph, Inner};
 use crate::error::{Result, bail};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 fn is_name_char(c: char) -> bool {
@@ -19,11 +20,37 @@ pub fn is_valid_scope_name(name: &str) -> bool {
 }
 
 impl Inner {
+    /// The names that are taken, with the number that was tried last.
+    fn names_in_use(&mut self) -> &mut HashMap<String, u32> {
+        while let Some((name, _)) = self.nodes.get_index(self.names_known) {
+            self.names_known += 1;
+            self.names_in_use.entry(name.to_lowercase()).or_insert(1);
+            // A scope that an imported node stands in is in use as well.
+            let mut rest: &str = name;
+            while let Some((scope, _)) = rest.rsplit_once('/') {
+                let key = scope.to_lowercase();
+                if self.names_in_use.contains_key(&key) {
+                    break;
+                }
+                self.names_in_use.insert(key, 1);
+                rest = scope;
+            }
+        }
+        &mut self.names_in_use
+    }
+
+    /// Notes the name of the node that was added last.
+    pub(super) fn note_name(&mut self, name: &str) {
+        self.names_in_use().entry(name.to_lowercase()).or_insert(1);
+        self.names_known += 1;
+    }
+
     /// A name that nothing has yet, within the current scope; marks it as used.
     pub(crate) fn unique_name(&mut self, name: &str) -> String {
         let full = if self.name_stack.is_empty() { name.to_string() } else { format!("{}/{name}", self.name_stack) };
         let key = full.to_lowercase();
-        let used = self.names_in_use.entry(key.clone()).or_insert(0);
+        let names = self.names_in_use();
+        let used = names.entry(key.clone()).or_insert(0);
         let mut i = *used;
         *used += 1;
         if i == 0 {
@@ -32,7 +59,7 @@ impl Inner {
         loop {
             let candidate = format!("{key}_{i}");
             i += 1;
-            if let std::collections::hash_map::Entry::Vacant(entry) = self.names_in_use.entry(candidate) {
+            if let std::collections::hash_map::Entry::Vacant(entry) = names.entry(candidate) {
                 entry.insert(1);
                 return format!("{full}_{}", i - 1);
             }
@@ -106,9 +133,10 @@ impl Graph {
 
     /// The name that [`Graph::unique_name`] would give, which stays free.
     pub(crate) fn free_name(&self, name: &str) -> String {
-        let inner = self.read();
+        let mut inner = self.write();
         let full = if inner.name_stack.is_empty() { name.to_string() } else { format!("{}/{name}", inner.name_stack) };
-        let taken = |name: &str| inner.names_in_use.contains_key(&name.to_lowercase());
+        let names = inner.names_in_use();
+        let taken = |name: &str| names.contains_key(&name.to_lowercase());
         let numbered = (1..).map(|i| format!("{full}_{i}"));
         std::iter::once(full.clone()).chain(numbered).find(|n| !taken(n)).unwrap_or_default()
     }

@@ -4,7 +4,16 @@
 #![allow(missing_docs, clippy::all, rustdoc::all)]
 
 #[warn(clippy::all, missing_docs, rustdoc::all)]
+mod attrs;
+#[warn(clippy::all, missing_docs, rustdoc::all)]
+mod node;
+#[cfg(test)]
+mod node_tests;
+#[warn(clippy::all, missing_docs, rustdoc::all)]
 pub mod text;
+
+pub use attrs::Attrs;
+pub use node::{NodeDef, node_def};
 
 include!(concat!(env!("OUT_DIR"), "/tensorflow.rs"));
 

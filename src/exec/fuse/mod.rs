@@ -14,12 +14,13 @@ mod scalar;
 
 use super::run::{Input, Item, NO_FLAG, Run, Step};
 use crate::compute::program::{Number, Operation, body};
+use crate::graph::attr::Attrs;
 use crate::graph::op::{KernelFn, NodeInfo};
 use crate::tensor::DType;
 use layout::Layout;
 pub(super) use scalar::ScalarLoop;
 use smallvec::SmallVec;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// A group of steps that run as one.
@@ -115,34 +116,36 @@ struct Axis {
 
 /// Puts groups in the place of steps; `used_outside` tells the slots that are used by others than these items.
 pub(super) fn fuse(items: &mut Vec<Item>, used_outside: &dyn Fn(usize) -> bool) {
-    let groups = find_groups(items);
-    let mut by_last: HashMap<usize, Vec<usize>> = HashMap::new();
-    for group in groups {
-        if let Some(&last) = group.last() {
-            by_last.insert(last, group);
-        }
-    }
-    if by_last.is_empty() {
+    let slots = items.iter().map(slots_of).max().unwrap_or(0);
+    let groups = find_groups(items, slots);
+    if groups.is_empty() {
         return;
     }
-    let mut uses: HashMap<u32, usize> = HashMap::new();
-    items.iter().for_each(|item| for_inputs(item, |slot| *uses.entry(slot).or_default() += 1));
-    let mut fused_at: HashMap<usize, Fused> = HashMap::new();
+    let mut uses = vec![0u32; slots];
+    items.iter().for_each(|item| for_inputs(item, |slot| uses[slot as usize] += 1));
+    let mut inner = vec![0u32; slots];
+    let mut locals = vec![None; slots];
+    let mut fused_at: Vec<Option<Fused>> = Vec::new();
+    fused_at.resize_with(items.len(), || None);
     let mut taken = vec![false; items.len()];
-    for (last, group) in by_last {
+    for group in groups {
+        let Some(&last) = group.last() else { continue };
         let steps: Vec<&Step> =
             group.iter().filter_map(|&at| if let Item::Step(s) = &items[at] { Some(s) } else { None }).collect();
-        let mut inner: HashMap<u32, usize> = HashMap::new();
-        steps.iter().flat_map(|s| &s.inputs).for_each(|i| *inner.entry(i.slot).or_default() += 1);
-        let is_output = |slot: usize| used_outside(slot) || uses.get(&(slot as u32)) != inner.get(&(slot as u32));
-        if let Some(fused) = build(&steps, &is_output) {
+        steps.iter().flat_map(|s| &s.inputs).for_each(|i| inner[i.slot as usize] += 1);
+        let is_output = |slot: usize| used_outside(slot) || uses[slot] != inner[slot];
+        if let Some(fused) = build(&steps, &is_output, &mut locals) {
             group.iter().for_each(|&at| taken[at] = true);
-            fused_at.insert(last, fused);
+            fused_at[last] = Some(fused);
+        }
+        for step in steps {
+            step.inputs.iter().for_each(|i| (inner[i.slot as usize], locals[i.slot as usize]) = (0, None));
+            locals[step.outputs..step.outputs + step.num_outputs].fill(None);
         }
     }
     let old = std::mem::take(items);
     for (at, item) in old.into_iter().enumerate() {
-        match fused_at.remove(&at) {
+        match fused_at[at].take() {
             Some(fused) => items.push(Item::Fused(Box::new(fused))),
             None if taken[at] => {}
             None => items.push(item),
@@ -159,9 +162,19 @@ pub(super) fn for_inputs(item: &Item, mut visit: impl FnMut(u32)) {
     }
 }
 
+/// How many slots there are, as far as an item knows of them.
+fn slots_of(item: &Item) -> usize {
+    let mut slots = match item {
+        Item::Step(step) => step.outputs + step.num_outputs,
+        _ => 0,
+    };
+    for_inputs(item, |slot| slots = slots.max(slot as usize + 1));
+    slots
+}
+
 /// Groups of at least two steps, by their positions.
-fn find_groups(items: &[Item]) -> Vec<Vec<usize>> {
-    let mut group_of: HashMap<u32, usize> = HashMap::new();
+fn find_groups(items: &[Item], slots: usize) -> Vec<Vec<usize>> {
+    let mut group_of: Vec<Option<usize>> = vec![None; slots];
     // Groups that were merged into others point to them.
     let mut parent: Vec<usize> = Vec::new();
     let mut closed: Vec<bool> = Vec::new();
@@ -176,7 +189,7 @@ fn find_groups(items: &[Item]) -> Vec<Vec<usize>> {
     for (at, item) in items.iter().enumerate() {
         let mut sources: SmallVec<[usize; 4]> = SmallVec::new();
         for_inputs(item, |slot| {
-            if let Some(&group) = group_of.get(&slot) {
+            if let Some(group) = group_of[slot as usize] {
                 let group = root(&mut parent, group);
                 if !sources.contains(&group) {
                     sources.push(group);
@@ -192,7 +205,7 @@ fn find_groups(items: &[Item]) -> Vec<Vec<usize>> {
             // A ConcatV2 is worth it where it takes nothing but values of one group.
             Some(Kind::Concat) => {
                 let count = step.inputs.len() - 1;
-                let inside = step.inputs[..count].iter().filter(|i| group_of.contains_key(&i.slot)).count();
+                let inside = step.inputs[..count].iter().filter(|i| group_of[i.slot as usize].is_some()).count();
                 inside == count && sources.len() == 1 && !closed[sources[0]]
             }
             Some(_) => true,
@@ -224,7 +237,7 @@ fn find_groups(items: &[Item]) -> Vec<Vec<usize>> {
             parent.len() - 1
         });
         members[own].push(at);
-        (0..step.num_outputs).for_each(|o| _ = group_of.insert((step.outputs + o) as u32, own));
+        group_of[step.outputs..step.outputs + step.num_outputs].fill(Some(own));
     }
     members.retain(|m| m.len() > 1);
     members.iter_mut().for_each(|m| m.sort_unstable());
@@ -321,21 +334,26 @@ enum Node {
 struct Builder {
     nodes: Vec<Node>,
     ops: Vec<VirtualOp>,
-    known: HashMap<(usize, Option<(usize, usize)>), Arg>,
+    /// The value of each node, once it was asked for.
+    known: Vec<Option<Arg>>,
+    /// The same of a node's parts.
+    parts: HashMap<(usize, (usize, usize)), Arg>,
     axes: Vec<Axis>,
 }
 
 impl Builder {
     fn add(&mut self, node: Node) -> usize {
         self.nodes.push(node);
+        self.known.push(None);
         self.nodes.len() - 1
     }
 
     /// The value of a node, or of a part of it. Sources come before their users, so that long chains need no recursion
     /// where each value is asked for in order.
     fn value(&mut self, node: usize, part: Option<(usize, usize)>) -> Option<Arg> {
-        if let Some(&known) = self.known.get(&(node, part)) {
-            return Some(known);
+        let known = part.map_or(self.known[node], |part| self.parts.get(&(node, part)).copied());
+        if known.is_some() {
+            return known;
         }
         let arg = match &self.nodes[node] {
             &Node::Input(input) => Arg::Input(input, part),
@@ -359,24 +377,26 @@ impl Builder {
                 _ => return None,
             },
         };
-        self.known.insert((node, part), arg);
+        match part {
+            None => self.known[node] = Some(arg),
+            Some(part) => _ = self.parts.insert((node, part), arg),
+        }
         Some(arg)
     }
 }
 
-/// The group of these steps, if they can be one program.
-fn build(steps: &[&Step], is_output: &dyn Fn(usize) -> bool) -> Option<Fused> {
+/// The group of these steps, if they can be one program. `locals` has room for each slot's value in the group.
+fn build(steps: &[&Step], is_output: &dyn Fn(usize) -> bool, locals: &mut [Option<Local>]) -> Option<Fused> {
     let mut inputs: Vec<Input> = Vec::new();
     let mut input_types = Vec::new();
-    let mut locals: HashMap<u32, Local> = HashMap::new();
-    let mut builder = Builder { nodes: Vec::new(), ops: Vec::new(), known: HashMap::new(), axes: Vec::new() };
+    let mut builder = Builder { nodes: Vec::new(), ops: Vec::new(), known: Vec::new(), parts: HashMap::new(), axes: Vec::new() };
     // The expression of each input and of each member's value.
     let (mut of_input, mut of_value): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
     let (mut members, mut outputs) = (Vec::new(), Vec::new());
     for step in steps {
         let mut own: SmallVec<[Local; 4]> = SmallVec::new();
         for (at, input) in step.inputs.iter().enumerate() {
-            let local = *locals.entry(input.slot).or_insert_with(|| {
+            let local = *locals[input.slot as usize].get_or_insert_with(|| {
                 inputs.push(Input { take: false, ..*input });
                 input_types.push(step.info.input_types[at]);
                 of_input.push(builder.add(Node::Input(inputs.len() - 1)));
@@ -420,7 +440,7 @@ fn build(steps: &[&Step], is_output: &dyn Fn(usize) -> bool) -> Option<Fused> {
         }
         for output in 0..step.num_outputs {
             let slot = step.outputs + output;
-            locals.insert(slot as u32, Local::Value(first + output));
+            locals[slot] = Some(Local::Value(first + output));
             if is_output(slot) {
                 outputs.push((slot as u32, first + output, step.info.output_types[output]));
             }
@@ -464,7 +484,7 @@ fn build(steps: &[&Step], is_output: &dyn Fn(usize) -> bool) -> Option<Fused> {
     let info = NodeInfo {
         name: last.info.name.clone(),
         op: "Fused",
-        attrs: BTreeMap::new(),
+        attrs: Attrs::new(),
         input_types: input_types.iter().copied().collect(),
         output_types: outputs.iter().map(|o| o.2).collect(),
     };

@@ -4,7 +4,7 @@
 //! collector: each iteration appends the rows of A and B, and the Exit multiplies them at once, `v + [A₁; A₂; ...]ᵀ [B₁;
 //! B₂; ...]`. A weight is then read and written once, not once an iteration.
 
-use super::super::dataflow::{Action, Dataflow, Source};
+use super::super::dataflow::{Action, Consumers, Dataflow, Source};
 use super::super::frames;
 use crate::compute::gemm::{Matrix, MatrixMut, gemm};
 use crate::error::{Error, Result, bail};
@@ -35,7 +35,7 @@ pub(super) fn products_after_loops(flow: &mut Dataflow) {
     }
 }
 
-fn find(flow: &Dataflow, merge: usize, consumers: &[Vec<(usize, usize)>], kept: &[bool]) -> Option<Sum> {
+fn find(flow: &Dataflow, merge: usize, consumers: &Consumers, kept: &[bool]) -> Option<Sum> {
     let control = |n: usize| flow.nodes[n].control();
     let only = |n: usize| match consumers[n][..] {
         [(user, _)] if !kept[n] => Some(user),

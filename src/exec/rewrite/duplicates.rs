@@ -2,6 +2,8 @@
 
 use super::super::dataflow::{Action, Dataflow, Source};
 use super::super::frames;
+use crate::graph::attr::Attrs;
+use crate::proto::AttrValue;
 use prost::Message;
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -20,12 +22,13 @@ pub(super) fn merge_duplicates(flow: &mut Dataflow) {
         Source::Node(node, output) => Source::Node(same[node], output),
         feed => feed,
     };
+    let targeted = flow.targeted();
+    let mut hashes: HashMap<usize, u64> = HashMap::new();
     for at in order {
-        let inputs: Vec<Source> = flow.nodes[at].inputs.iter().map(|&s| resolve(&same, s)).collect();
-        flow.nodes[at].inputs = inputs;
+        flow.nodes[at].inputs.iter_mut().for_each(|s| *s = resolve(&same, *s));
         let node = &flow.nodes[at];
         let reads_ref = node.inputs.iter().any(|s| matches!(s, Source::Node(n, o) if flow.nodes[*n].gives_ref(*o)));
-        if !node.is_pure() || reads_ref || flow.targets.contains(&at) {
+        if !node.is_pure() || reads_ref || targeted[at] {
             continue;
         }
         if node.is_op(&["Const"]) && node.info.attrs.get("value").is_some_and(|v| v.encoded_len() > LARGEST_CONSTANT) {
@@ -35,10 +38,11 @@ pub(super) fn merge_duplicates(flow: &mut Dataflow) {
         node.info.op.hash(&mut hasher);
         node.inputs.hash(&mut hasher);
         node.controls.hash(&mut hasher);
-        for (name, value) in node.info.attrs.iter().filter(|(n, _)| !n.starts_with('_')) {
-            name.hash(&mut hasher);
-            value.encode_to_vec().hash(&mut hasher);
-        }
+        let attrs = match node.info.attrs.shared_key() {
+            Some(key) => *hashes.entry(key).or_insert_with(|| hash_of(&node.info.attrs)),
+            None => hash_of(&node.info.attrs),
+        };
+        attrs.hash(&mut hasher);
         let known = first.entry(hasher.finish()).or_default();
         match known.iter().find(|&&k| is_same(flow, k, at)) {
             Some(&k) => same[at] = k,
@@ -54,8 +58,20 @@ pub(super) fn merge_duplicates(flow: &mut Dataflow) {
 fn is_same(flow: &Dataflow, a: usize, b: usize) -> bool {
     let (a, b) = (&flow.nodes[a], &flow.nodes[b]);
     let same_op = matches!((&a.action, &b.action), (Action::Op(x), Action::Op(y)) if std::ptr::eq(*x, *y));
-    let public = |n: &'_ super::super::dataflow::FlowNode| {
-        n.info.attrs.iter().filter(|(k, _)| !k.starts_with('_')).map(|(k, v)| (k.clone(), v.clone())).collect::<Vec<_>>()
-    };
-    same_op && a.inputs == b.inputs && a.controls == b.controls && public(a) == public(b)
+    let same_attrs = || a.info.attrs.is_same(&b.info.attrs) || public(&a.info.attrs).eq(public(&b.info.attrs));
+    same_op && a.inputs == b.inputs && a.controls == b.controls && same_attrs()
+}
+
+/// The attributes that say what is computed.
+fn public(attrs: &Attrs) -> impl Iterator<Item = (&String, &AttrValue)> {
+    attrs.iter().filter(|(name, _)| !name.starts_with('_'))
+}
+
+fn hash_of(attrs: &Attrs) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for (name, value) in public(attrs) {
+        name.hash(&mut hasher);
+        value.encode_to_vec().hash(&mut hasher);
+    }
+    hasher.finish()
 }

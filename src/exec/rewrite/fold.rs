@@ -6,6 +6,7 @@ use crate::graph::op::{KernelCtx, Value};
 use crate::graph::run_pure;
 use crate::tensor::Tensor;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// Larger results are computed at each step, rather than held in the plan.
 const LARGEST: usize = 1 << 20;
@@ -15,17 +16,27 @@ const LARGEST: usize = 1 << 20;
 pub(super) fn fold_constants(flow: &mut Dataflow) {
     let Ok(order) = frames::topological(flow) else { return };
     let mut values: HashMap<Source, Tensor> = HashMap::new();
+    // Whether each node's outputs are among the values, or will be once they are asked for.
+    let mut is_constant = vec![false; flow.nodes.len()];
     for at in order {
         let node = &flow.nodes[at];
         let Some(kernel) = node.kernel().filter(|_| node.is_pure()) else { continue };
         if node.is_op(&["Const"]) {
-            if let Ok(value) = node.info.tensor("value") {
-                values.insert(Source::Node(at, 0), value);
-            }
+            is_constant[at] = true;
             continue;
         }
-        if node.inputs.is_empty() {
+        let foldable = |s: &Source| matches!(s, Source::Node(from, _) if is_constant[*from]);
+        if node.inputs.is_empty() || !node.inputs.iter().all(foldable) {
             continue;
+        }
+        for &source in &node.inputs {
+            if let Source::Node(from, 0) = source
+                && flow.nodes[from].is_op(&["Const"])
+                && let Entry::Vacant(entry) = values.entry(source)
+                && let Ok(value) = flow.nodes[from].info.tensor("value")
+            {
+                entry.insert(value);
+            }
         }
         let Some(inputs) = node.inputs.iter().map(|s| values.get(s).cloned()).collect::<Option<Vec<Tensor>>>() else { continue };
         let inputs = inputs.into_iter().map(Value::Tensor).collect();
@@ -47,6 +58,7 @@ pub(super) fn fold_constants(flow: &mut Dataflow) {
         for (output, tensor) in tensors.iter().enumerate() {
             values.insert(Source::Node(at, output), tensor.clone());
         }
+        is_constant[at] = true;
         let node = &mut flow.nodes[at];
         node.inputs.clear();
         node.controls = controls;

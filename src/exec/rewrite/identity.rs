@@ -14,10 +14,10 @@ const MOST_WAITS: usize = 8;
 /// Drops passing nodes that nobody waits for. One that reads a variable stays: it says when.
 pub(super) fn drop_identities(flow: &mut Dataflow) {
     pass_waits_on(flow);
-    let waited = flow.waited();
+    let (waited, targeted) = (flow.waited(), flow.targeted());
     let mut instead: Vec<Option<Source>> = vec![None; flow.nodes.len()];
     for (at, node) in flow.nodes.iter().enumerate() {
-        let passes = node.is_op(PASSING) && node.controls.is_empty() && !waited[at] && !flow.targets.contains(&at);
+        let passes = node.is_op(PASSING) && node.controls.is_empty() && !waited[at] && !targeted[at];
         if passes && let Some(&source) = node.inputs.first() {
             let refers = matches!(source, Source::Node(from, output) if flow.nodes[from].gives_ref(output));
             instead[at] = (!refers).then_some(source);
@@ -38,11 +38,14 @@ pub(super) fn drop_identities(flow: &mut Dataflow) {
 /// Lets the users of passing nodes wait for what these wait for, in their place. Where a user is a control-flow
 /// primitive, or the node is fetched, it goes on to wait.
 fn pass_waits_on(flow: &mut Dataflow) {
+    if !flow.nodes.iter().any(|node| !node.controls.is_empty() && node.is_op(PASSING)) {
+        return;
+    }
     let Ok(order) = frames::topological(flow) else { return };
-    let (consumers, fetched, waited) = (flow.consumers(), flow.fetched(), flow.waited());
+    let (consumers, fetched, waited, targeted) = (flow.consumers(), flow.fetched(), flow.waited(), flow.targeted());
     for at in order {
         let node = &flow.nodes[at];
-        let kept = fetched[at] || waited[at] || flow.targets.contains(&at);
+        let kept = fetched[at] || waited[at] || targeted[at];
         let reads = matches!(node.inputs.first(), Some(&Source::Node(from, output)) if flow.nodes[from].gives_ref(output));
         if !node.is_op(PASSING) || node.controls.is_empty() || kept || reads {
             continue;

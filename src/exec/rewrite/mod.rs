@@ -11,9 +11,9 @@ mod waits;
 
 use super::dataflow::{Dataflow, FlowNode, Source};
 use crate::error::Result;
+use crate::graph::attr::Attrs;
 use crate::graph::op::{Kernel, NodeInfo, Prepared};
 use smallvec::SmallVec;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Which rewrites are made. All are by default.
@@ -113,19 +113,6 @@ pub(super) fn rewrite(flow: &mut Dataflow, rewrites: &Rewrites) -> Result<()> {
 }
 
 impl Dataflow {
-    /// Who takes each output: node and input, by giving node.
-    pub fn consumers(&self) -> Vec<Vec<(usize, usize)>> {
-        let mut consumers = vec![Vec::new(); self.nodes.len()];
-        for (at, node) in self.nodes.iter().enumerate() {
-            for (input, source) in node.inputs.iter().enumerate() {
-                if let Source::Node(from, _) = source {
-                    consumers[*from].push((at, input));
-                }
-            }
-        }
-        consumers
-    }
-
     /// Whether somebody waits for each node.
     pub fn waited(&self) -> Vec<bool> {
         let mut waited = vec![false; self.nodes.len()];
@@ -144,6 +131,13 @@ impl Dataflow {
         fetched
     }
 
+    /// Whether each node is run for its effect.
+    fn targeted(&self) -> Vec<bool> {
+        let mut targeted = vec![false; self.nodes.len()];
+        self.targets.iter().for_each(|&target| targeted[target] = true);
+        targeted
+    }
+
     /// Puts other sources in place of some, wherever they are taken or fetched.
     fn replace_sources(&mut self, replace: impl Fn(Source) -> Source) {
         let all = self.nodes.iter_mut().flat_map(|n| n.inputs.iter_mut()).chain(self.fetches.iter_mut());
@@ -154,7 +148,9 @@ impl Dataflow {
     fn remove_unused(&mut self) {
         let count = self.nodes.len();
         let mut needed = vec![false; count];
-        let mut stack: Vec<usize> = (0..count).filter(|&n| self.is_root(n)).collect();
+        // Nodes that run for their own sake: targets, and what has effects.
+        let mut stack: Vec<usize> = (0..count).filter(|&n| self.nodes[n].is_stateful()).collect();
+        stack.extend(&self.targets);
         stack.extend(self.fetches.iter().filter_map(|s| if let Source::Node(n, _) = s { Some(*n) } else { None }));
         while let Some(node) = stack.pop() {
             if !std::mem::replace(&mut needed[node], true) {
@@ -162,6 +158,9 @@ impl Dataflow {
                     self.nodes[node].inputs.iter().filter_map(|s| if let Source::Node(n, _) = s { Some(*n) } else { None });
                 stack.extend(data.chain(self.nodes[node].controls.iter().copied()));
             }
+        }
+        if !needed.contains(&false) {
+            return;
         }
         let mut place = vec![0; count];
         let mut next = 0;
@@ -177,15 +176,11 @@ impl Dataflow {
         for node in &mut self.nodes {
             node.controls.iter_mut().for_each(|c| *c = place[*c]);
         }
+        self.targets.iter_mut().for_each(|target| *target = place[*target]);
         self.replace_sources(|s| match s {
             Source::Node(n, output) => Source::Node(place[n], output),
             feed => feed,
         });
-    }
-
-    /// Nodes that run for their own sake: targets, and what has effects.
-    fn is_root(&self, node: usize) -> bool {
-        self.targets.contains(&node) || self.nodes[node].is_stateful()
     }
 
     /// Adds a node whose kernel a rewrite made.
@@ -195,7 +190,7 @@ impl Dataflow {
         let info = NodeInfo {
             name: model.info.name.clone(),
             op: label,
-            attrs: BTreeMap::new(),
+            attrs: Attrs::new(),
             input_types: SmallVec::new(),
             output_types: SmallVec::from_elem(dtype, outputs),
         };

@@ -189,7 +189,7 @@ fn add_product(ctx: &KernelCtx) -> Result<Option<Tensor>> {
 
 /// `Slice(A Bᵀ)`, where nothing else needs the product: only the columns that are kept are computed.
 pub(super) fn slice_before_products(flow: &mut Dataflow, lay_out: bool) {
-    let (consumers, waited, fetched) = (flow.consumers(), flow.waited(), flow.fetched());
+    let (consumers, waited, fetched, targeted) = (flow.consumers(), flow.waited(), flow.fetched(), flow.targeted());
     for slice in 0..flow.nodes.len() {
         let node = &flow.nodes[slice];
         if !node.is_op(&["Slice"]) {
@@ -197,7 +197,7 @@ pub(super) fn slice_before_products(flow: &mut Dataflow, lay_out: bool) {
         }
         let &[Source::Node(product, 0), begin, size] = &node.inputs[..] else { continue };
         let product_node = &flow.nodes[product];
-        let alone = consumers[product].len() == 1 && !waited[product] && !fetched[product] && !flow.targets.contains(&product);
+        let alone = consumers[product].len() == 1 && !waited[product] && !fetched[product] && !targeted[product];
         if !alone || !is_plain_product(product_node, true) {
             continue;
         }

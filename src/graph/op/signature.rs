@@ -5,6 +5,7 @@ use crate::error::{Error, Result, bail};
 use crate::graph::attr::{self, Attrs};
 use crate::proto::{AttrValue, NameAttrList, attr_value::Value};
 use crate::tensor::{DType, Shape, Tensor};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::{OnceLock, RwLock};
 
@@ -73,9 +74,28 @@ impl AttrSpec {
 
 /// The signature of a record, parsed once a process.
 pub(super) fn of(op: &'static Op) -> &'static Signature {
+    let key = std::ptr::from_ref(op) as usize;
+    LATELY.with(|lately| {
+        let slot = &lately[key / size_of::<Op>() % lately.len()];
+        match slot.get() {
+            Some((known, signature)) if known == key => signature,
+            _ => {
+                let signature = parsed(op, key);
+                slot.set(Some((key, signature)));
+                signature
+            }
+        }
+    })
+}
+
+thread_local! {
+    /// Signatures that were asked for lately, each where its record's address says.
+    static LATELY: [Cell<Option<(usize, &'static Signature)>>; 128] = const { [const { Cell::new(None) }; 128] };
+}
+
+fn parsed(op: &'static Op, key: usize) -> &'static Signature {
     static PARSED: OnceLock<RwLock<HashMap<usize, &'static Signature>>> = OnceLock::new();
     let parsed = PARSED.get_or_init(Default::default);
-    let key = std::ptr::from_ref(op) as usize;
     if let Some(signature) = parsed.read().unwrap_or_else(|e| e.into_inner()).get(&key) {
         return signature;
     }
@@ -110,6 +130,10 @@ impl Signature {
         attrs.get(name).or_else(|| self.attr(name).and_then(|a| a.default.as_ref()))
     }
 
+    fn required<'a>(&'a self, attrs: &'a Attrs, name: &str) -> Result<&'a AttrValue> {
+        self.value(attrs, name).ok_or_else(|| Error::invalid_argument(format!("NodeDef is missing attr '{name}'")))
+    }
+
     /// The dtypes of a node's inputs, lists expanded, and whether each is a reference.
     ///
     /// # Errors
@@ -129,8 +153,11 @@ impl Signature {
     fn expand(&self, args: &[ArgSpec], attrs: &Attrs) -> Result<Vec<(DType, bool)>> {
         let mut types = Vec::with_capacity(args.len());
         for arg in args {
-            let range = self.arg_types(arg, attrs)?;
-            types.extend(range.into_iter().map(|t| (t, arg.is_ref)));
+            match (&arg.dtype, &arg.number) {
+                (ArgType::Fixed(dtype), None) => types.push((*dtype, arg.is_ref)),
+                (ArgType::Attr(name), None) => types.push((attr::dtype(self.required(attrs, name)?)?, arg.is_ref)),
+                _ => types.extend(self.arg_types(arg, attrs)?.into_iter().map(|t| (t, arg.is_ref))),
+            }
         }
         Ok(types)
     }
@@ -140,14 +167,13 @@ impl Signature {
     /// # Errors
     /// As [`Signature::input_types`].
     pub fn arg_types(&self, arg: &ArgSpec, attrs: &Attrs) -> Result<Vec<DType>> {
-        let missing = |name: &str| Error::invalid_argument(format!("NodeDef is missing attr '{name}'"));
         let one = match &arg.dtype {
             ArgType::Fixed(dtype) => *dtype,
-            ArgType::Attr(name) => attr::dtype(self.value(attrs, name).ok_or_else(|| missing(name))?)?,
-            ArgType::List(name) => return attr::dtypes(self.value(attrs, name).ok_or_else(|| missing(name))?),
+            ArgType::Attr(name) => attr::dtype(self.required(attrs, name)?)?,
+            ArgType::List(name) => return attr::dtypes(self.required(attrs, name)?),
         };
         let count = match &arg.number {
-            Some(name) => attr::int(self.value(attrs, name).ok_or_else(|| missing(name))?)?,
+            Some(name) => attr::int(self.required(attrs, name)?)?,
             None => 1,
         };
         if !(0..=1 << 24).contains(&count) {
