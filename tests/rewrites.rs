@@ -224,3 +224,33 @@ fn scalar_loops() -> Result<()> {
     }
     Ok(())
 }
+
+/// A chain of sums of constants of which each waits for another node, within a branch and outside.
+#[test]
+fn constants_that_wait() -> Result<()> {
+    let g = Graph::new();
+    let x = g.placeholder(DType::Float, Shape::known(&[]))?;
+    let flag = g.placeholder(DType::Bool, Shape::known(&[]))?;
+    let chain = |g: &Graph| -> Result<Output> {
+        let mut sum = g.constant(0f32)?;
+        for _ in 0..40 {
+            let checked = g.op("CheckNumerics").input(x).attr("message", "waited for").finish()?;
+            let _waits = g.control_dependencies(&[checked])?;
+            let one = g.constant(1f32)?;
+            sum = g.op("AddV2").input(sum).input(one).output()?;
+        }
+        Ok(sum)
+    };
+    let outside = chain(&g)?;
+    let branch = g.cond(flag, chain, |g| g.constant(-1f32))?;
+    for taken in [true, false] {
+        for value in [2f32, f32::NAN] {
+            let feeds = [(x, &Tensor::scalar(value)), (flag, &Tensor::scalar(taken))];
+            check(&format!("branch, {taken}, {value}"), &g, &[branch], &feeds);
+            check(&format!("outside, {taken}, {value}"), &g, &[outside, branch], &feeds);
+        }
+    }
+    let fed = [(x, &Tensor::scalar(f32::NAN)), (flag, &Tensor::scalar(true))];
+    assert!(Session::new(&g).run(&[branch], &fed).unwrap_err().to_string().contains("waited for"));
+    Ok(())
+}

@@ -30,7 +30,7 @@ pub(super) enum Action {
 pub(super) struct FlowNode {
     pub info: Arc<NodeInfo>,
     pub action: Action,
-    pub inputs: Vec<Source>,
+    pub inputs: SmallVec<[Source; 2]>,
     pub controls: SmallVec<[usize; 2]>,
     /// The position in the graph, by which nodes that don't depend on each other are ordered.
     pub position: usize,
@@ -99,7 +99,9 @@ impl Dataflow {
     pub fn consumers(&self) -> Consumers {
         let taken = self.nodes.iter().enumerate().flat_map(|(at, node)| {
             let data = node.inputs.iter().enumerate();
-            data.filter_map(move |(input, source)| if let Source::Node(from, _) = source { Some((*from, (at, input))) } else { None })
+            data.filter_map(
+                move |(input, source)| if let Source::Node(from, _) = source { Some((*from, (at, input))) } else { None },
+            )
         });
         let (starts, all) = grouped(self.nodes.len(), taken);
         Consumers { starts, all }

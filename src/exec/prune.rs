@@ -42,7 +42,7 @@ pub(super) fn prune(graph: &Graph, feeds: &[Output], fetches: &[Output], targets
             Some(record) => (inner.node_info_of(node, &mut known).map_err(place_of)?, Action::Op(record)),
             None => call_of(&inner, node).map_err(place_of)?,
         };
-        let inputs: Vec<Source> = node.inputs.iter().map(source).collect();
+        let inputs = node.inputs.iter().map(source).collect();
         check_inputs(&inner, node, &info).map_err(place_of)?;
         // A node all of whose needed outputs are fed does not run, so nothing waits for it.
         let controls =

@@ -3,7 +3,7 @@
 //! In TensorFlow an Identity of a reference gives the variable's own memory, and assignments write into that memory: who
 //! takes the value sees what was written before it runs, though the Identity ran earlier.
 
-use super::dataflow::{Action, Dataflow, Source};
+use super::dataflow::{Action, Dataflow, Source, grouped};
 use super::rewrite::identity::PASSING;
 use crate::graph::op::Control;
 use std::collections::HashMap;
@@ -31,10 +31,8 @@ pub(super) fn read_after_writes(flow: &mut Dataflow) {
         return;
     }
     let consumers = flow.consumers();
-    let mut waiting: Vec<Vec<usize>> = vec![Vec::new(); count];
-    for (at, node) in flow.nodes.iter().enumerate() {
-        node.controls.iter().for_each(|&c| waiting[c].push(at));
-    }
+    let waits = flow.nodes.iter().enumerate().flat_map(|(at, node)| node.controls.iter().map(move |&control| (control, at)));
+    let (first, waiting) = grouped(count, waits);
     // Reads, and what passes them on, by variable.
     let mut readers: HashMap<usize, Vec<usize>> = HashMap::new();
     let starts: Vec<usize> = (0..count).filter(|&at| flow.nodes[at].is_op(PASSING)).collect();
@@ -59,7 +57,7 @@ pub(super) fn read_after_writes(flow: &mut Dataflow) {
         let Some(readers) = readers.get(&root) else { continue };
         let mut stack = writers.clone();
         while let Some(at) = stack.pop() {
-            for user in consumers[at].iter().map(|&(user, _)| user).chain(waiting[at].iter().copied()) {
+            for user in consumers[at].iter().map(|&(user, _)| user).chain(waiting[first[at]..first[at + 1]].iter().copied()) {
                 let back = flow.nodes[user].control() == Some(Control::Merge)
                     && flow.nodes[at].control() == Some(Control::NextIteration);
                 if seen[user] != root && !back {

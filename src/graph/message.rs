@@ -180,8 +180,7 @@ impl Inner {
         }
         for (index, texts) in pending {
             let resolved = self.resolve_all(&texts, prefix, options);
-            let (inputs, controls) =
-                resolved.map_err(|e| e.within(format!("node {{{{node {}}}}}", self.nodes[index].name)))?;
+            let (inputs, controls) = resolved.map_err(|e| e.within(format!("node {{{{node {}}}}}", self.nodes[index].name)))?;
             let node = &mut self.nodes[index];
             node.inputs = inputs;
             node.controls = controls;
@@ -199,8 +198,7 @@ impl Inner {
             None => self.functions.get(&def.op).map(|f| &f.signature),
         };
         let types = signature.and_then(|s| s.output_types(&def.attr).ok()).unwrap_or_default();
-        let types: SmallVec<[OutputType; 1]> =
-            types.into_iter().map(|(dtype, is_ref)| OutputType { dtype, is_ref }).collect();
+        let types: SmallVec<[OutputType; 1]> = types.into_iter().map(|(dtype, is_ref)| OutputType { dtype, is_ref }).collect();
         if let Some(key) = key {
             known.insert(key, types.clone());
         }

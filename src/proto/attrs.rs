@@ -83,7 +83,8 @@ impl Attrs {
 
     /// Keeps those for which `keep` says so.
     pub fn retain(&mut self, mut keep: impl FnMut(&String, &AttrValue) -> bool) {
-        let dropped: Vec<Name> = self.map().iter().filter(|(name, value)| !keep(&name.0, value)).map(|(n, _)| n.clone()).collect();
+        let dropped: Vec<Name> =
+            self.map().iter().filter(|(name, value)| !keep(&name.0, value)).map(|(n, _)| n.clone()).collect();
         for name in dropped {
             self.map_mut().remove(&name);
         }

@@ -106,13 +106,7 @@ impl Message for NodeDef {
         }
     }
 
-    fn merge_field(
-        &mut self,
-        tag: u32,
-        wire_type: WireType,
-        buf: &mut impl Buf,
-        ctx: DecodeContext,
-    ) -> Result<(), DecodeError> {
+    fn merge_field(&mut self, tag: u32, wire_type: WireType, buf: &mut impl Buf, ctx: DecodeContext) -> Result<(), DecodeError> {
         let (field, merged) = match tag {
             NAME => ("name", string::merge(wire_type, &mut self.name, buf, ctx)),
             OP => ("op", string::merge(wire_type, &mut self.op, buf, ctx)),

@@ -78,7 +78,8 @@ fn bytes_are_those_of_the_descriptors() {
     let large = TensorProto { tensor_content: vec![7; 1000].into(), ..Default::default() };
     let nodes = [
         NodeDef::default(),
-        text::parse("name: 'a' op: 'Mul' input: 'x' input: '^y' device: '/cpu:0' attr { key: 'T' value { type: DT_FLOAT } }").unwrap(),
+        text::parse("name: 'a' op: 'Mul' input: 'x' input: '^y' device: '/cpu:0' attr { key: 'T' value { type: DT_FLOAT } }")
+            .unwrap(),
         text::parse(
             "attr { key: '' } attr { key: 'z' } attr { key: '' value { b: false } } experimental_type { type_id: TFT_ARRAY }
             experimental_debug_info { original_node_names: 'a' original_func_names: 'f' }",
@@ -133,7 +134,10 @@ fn malformed_bytes_are_refused() {
     for (what, bytes, expected) in rows {
         for _ in 0..2 {
             let error = NodeDef::decode(bytes.as_slice()).map(|_| ()).unwrap_err().to_string();
-            assert!(error.contains(expected) || what == "a value that is longer" && error.contains("underflow"), "{what}: {error}");
+            assert!(
+                error.contains(expected) || what == "a value that is longer" && error.contains("underflow"),
+                "{what}: {error}"
+            );
         }
         let error = GraphDef::decode(field(1, &bytes).as_slice());
         assert!(error.is_err(), "{what}");

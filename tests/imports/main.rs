@@ -177,3 +177,45 @@ fn meta_graphs_keep_their_collections() -> Result<()> {
     }
     Ok(())
 }
+
+const SHUFFLED: &str = r#"
+node { name: "layer/Sum" op: "AddV2" input: "layer/b" input: "a" input: "^z" attr { key: "T" value { type: DT_FLOAT } } }
+node { name: "layer/b" op: "Mul" input: "a" input: "a" attr { key: "T" value { type: DT_FLOAT } } }
+node { name: "z" op: "NoOp" input: "^a" }
+node { name: "a" op: "Const" attr { key: "dtype" value { type: DT_FLOAT } }
+  attr { key: "value" value { tensor { dtype: DT_FLOAT tensor_shape { } float_val: 3 } } } }
+versions { producer: 1645 }
+"#;
+
+/// Nodes may stand before those that they need, and their names are taken, whatever the case, as are their scopes'.
+#[test]
+fn nodes_in_any_order() -> Result<()> {
+    let (g, def) = import(SHUFFLED)?;
+    assert_eq!(g.as_graph_def().node, def.node);
+    assert_eq!(Session::new(&g).run_named(&["layer/Sum:0"], &[])?[0].to_string(), "f32 12");
+    let names = ["LAYER", "layer/sum", "b", "layer/c", "a"].map(|name| g.unique_name(name));
+    assert_eq!(names, ["LAYER_1", "layer/sum_1", "b", "layer/c", "a_1"]);
+    g.import_graph_def(def, &ImportOptions { prefix: Some("again".into()), ..Default::default() })?;
+    assert_eq!(Session::new(&g).run_named(&["again/layer/Sum:0"], &[])?[0].to_string(), "f32 12");
+    assert_eq!(["again", "again/Z"].map(|name| g.unique_name(name)), ["again_1", "again/Z_1"]);
+    Ok(())
+}
+
+/// A graph is what it was after an import that fails.
+#[test]
+fn a_refused_import_leaves_nothing() -> Result<()> {
+    let (g, def) = import(SHUFFLED)?;
+    for (text, expected) in [
+        (r#"node { name: "n" op: "NoOp" } node { name: "a" op: "NoOp" }"#, "Node name 'a' already exists in the Graph"),
+        (r#"node { name: "n" op: "NoOp" } node { name: "n" op: "NoOp" }"#, "Node name 'n' already exists in the Graph"),
+        (r#"node { name: "n" op: "NoOp" input: "^m" }"#, "input 'm' refers to a node that isn't in the graph"),
+        (r#"node { name: "n" op: "NoOp" input: "a:1" }"#, "names an output that node 'a' of op Const doesn't have"),
+        (r#"node { name: "n" op: "NoOp" } node { op: "NoOp" }"#, "Node name or op is empty"),
+    ] {
+        let error = g.import_graph_def(text::parse(text)?, &ImportOptions::default()).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(g.as_graph_def().node, def.node);
+    }
+    assert_eq!(g.unique_name("n"), "n");
+    Ok(())
+}

@@ -142,6 +142,7 @@ impl<'a> Shapes<'a> {
                 full_inputs: Vec::new(),
                 outputs: Vec::new(),
             },
+            single_values: vec![None; fused.ops.len()],
             single_of: HashMap::new(),
             splats: HashMap::new(),
             program: Program {
@@ -224,6 +225,8 @@ fn broadcast(a: &[usize], b: &[usize]) -> Option<Dims> {
 struct Binder<'a, 'b> {
     shapes: &'b Shapes<'a>,
     bound: Bound,
+    /// The places of single values, and of single elements at offsets of inputs.
+    single_values: Vec<Option<usize>>,
     single_of: HashMap<(Arg, usize), usize>,
     splats: HashMap<usize, usize>,
     program: Program,
@@ -342,7 +345,10 @@ impl Binder<'_, '_> {
     /// The place of a single element among the others.
     fn place(&mut self, arg: Arg, offset: usize) -> usize {
         let next = self.bound.num_singles;
-        let place = *self.single_of.entry((arg, offset)).or_insert(next);
+        let place = match arg {
+            Arg::Value(value) => *self.single_values[value].get_or_insert(next),
+            Arg::Input(..) => *self.single_of.entry((arg, offset)).or_insert(next),
+        };
         self.bound.num_singles += usize::from(place == next);
         place
     }

@@ -125,7 +125,7 @@ pub(super) fn fuse(items: &mut Vec<Item>, used_outside: &dyn Fn(usize) -> bool) 
     items.iter().for_each(|item| for_inputs(item, |slot| uses[slot as usize] += 1));
     let mut inner = vec![0u32; slots];
     let mut locals = vec![None; slots];
-    let mut fused_at: Vec<Option<Fused>> = Vec::new();
+    let mut fused_at: Vec<Option<Box<Fused>>> = Vec::new();
     fused_at.resize_with(items.len(), || None);
     let mut taken = vec![false; items.len()];
     for group in groups {
@@ -136,7 +136,7 @@ pub(super) fn fuse(items: &mut Vec<Item>, used_outside: &dyn Fn(usize) -> bool) 
         let is_output = |slot: usize| used_outside(slot) || uses[slot] != inner[slot];
         if let Some(fused) = build(&steps, &is_output, &mut locals) {
             group.iter().for_each(|&at| taken[at] = true);
-            fused_at[last] = Some(fused);
+            fused_at[last] = Some(Box::new(fused));
         }
         for step in steps {
             step.inputs.iter().for_each(|i| (inner[i.slot as usize], locals[i.slot as usize]) = (0, None));
@@ -146,7 +146,7 @@ pub(super) fn fuse(items: &mut Vec<Item>, used_outside: &dyn Fn(usize) -> bool) 
     let old = std::mem::take(items);
     for (at, item) in old.into_iter().enumerate() {
         match fused_at[at].take() {
-            Some(fused) => items.push(Item::Fused(Box::new(fused))),
+            Some(fused) => items.push(Item::Fused(fused)),
             None if taken[at] => {}
             None => items.push(item),
         }

@@ -87,12 +87,12 @@ fn apply(flow: &mut Dataflow, sum: &Sum) {
     let token = flow.nodes[sum.add].inputs[sum.switch_input];
     let mut inputs = vec![token];
     inputs.extend(flow.nodes[sum.product].inputs.iter().copied());
-    flow.nodes[sum.add].inputs = inputs;
+    flow.nodes[sum.add].inputs = inputs.into();
     flow.nodes[sum.add].action = Action::Made(Box::new(collect));
 
     let finish = flow.add_made(sum.exit, "FinishSum", Vec::new(), 1, Box::new(finish_sum));
     flow.replace_sources(|s| if s == Source::Node(sum.exit, 0) { Source::Node(finish, 0) } else { s });
-    flow.nodes[finish].inputs = vec![Source::Node(sum.exit, 0)];
+    flow.nodes[finish].inputs.push(Source::Node(sum.exit, 0));
 }
 
 /// The sum so far, and rows that are still to be multiplied.

@@ -5,11 +5,15 @@ use super::super::frames;
 use crate::graph::op::{KernelCtx, Value};
 use crate::graph::run_pure;
 use crate::tensor::Tensor;
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 /// Larger results are computed at each step, rather than held in the plan.
 const LARGEST: usize = 1 << 20;
+
+/// A result waits for what its inputs wait for; where these are more than so many, for the inputs.
+const MOST_WAITS: usize = 8;
 
 /// Replaces pure nodes with constant inputs by their values. In a loop or on a branch, a constant waits for a node
 /// there; so then does the result.
@@ -47,11 +51,15 @@ pub(super) fn fold_constants(flow: &mut Dataflow) {
         let Some(tensors) = tensors.filter(|t| t.iter().map(Tensor::byte_size).sum::<usize>() <= LARGEST) else { continue };
         let mut controls = node.controls.clone();
         for source in &node.inputs {
-            if let Source::Node(from, _) = source {
-                for &control in &flow.nodes[*from].controls {
-                    if !controls.contains(&control) {
-                        controls.push(control);
-                    }
+            if let &Source::Node(from, _) = source {
+                let waits = &flow.nodes[from].controls;
+                let few = waits.len() <= MOST_WAITS;
+                let new: SmallVec<[usize; MOST_WAITS]> =
+                    waits.iter().copied().filter(|wait| few && !controls.contains(wait)).collect();
+                if few && controls.len() + new.len() <= MOST_WAITS.max(controls.len()) {
+                    controls.extend(new);
+                } else if !controls.contains(&from) {
+                    controls.push(from);
                 }
             }
         }

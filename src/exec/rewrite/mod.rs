@@ -196,7 +196,7 @@ impl Dataflow {
         };
         let position = model.position;
         let action = super::dataflow::Action::Made(kernel);
-        self.nodes.push(FlowNode { info: Arc::new(info), action, inputs, controls: SmallVec::new(), position });
+        self.nodes.push(FlowNode { info: Arc::new(info), action, inputs: inputs.into(), controls: SmallVec::new(), position });
         self.nodes.len() - 1
     }
 }

@@ -114,7 +114,7 @@ impl InputProduct {
         let enter = FlowNode {
             info: model.info.clone(),
             action: Action::Op(op),
-            inputs: vec![Source::Node(before, 0)],
+            inputs: SmallVec::from_slice(&[Source::Node(before, 0)]),
             controls: SmallVec::new(),
             position: model.position,
         };
@@ -122,7 +122,7 @@ impl InputProduct {
         let enter = flow.nodes.len() - 1;
         let weights = Source::Node(self.enters[2], 0);
         let InputProduct { product, original, concat, index, x, h, axis, .. } = self;
-        flow.nodes[product].inputs = vec![Source::Node(enter, 0), index, h, weights, x, axis];
+        flow.nodes[product].inputs = SmallVec::from_slice(&[Source::Node(enter, 0), index, h, weights, x, axis]);
         if lay_out {
             let layout = layout_of(flow, product, weights);
             flow.nodes[product].inputs.push(layout);
@@ -205,7 +205,7 @@ pub(super) fn slice_before_products(flow: &mut Dataflow, lay_out: bool) {
         let [a, b] = product_node.inputs[..] else { continue };
         let controls = product_node.controls.clone();
         let node = &mut flow.nodes[slice];
-        node.inputs = vec![a, b, begin, size];
+        node.inputs = SmallVec::from_slice(&[a, b, begin, size]);
         let constant = lay_out && stays(flow, b);
         if constant {
             let layout = layout_of(flow, slice, b);
