@@ -70,7 +70,7 @@ fn difference(ours: &NodeDef, theirs: &NodeDef, strictness: Strictness) -> Optio
     }
     let counts = |attr: &&String| strictness == Strictness::Letter || *attr != "_output_shapes";
     let names: BTreeSet<&String> = ours.attr.keys().chain(theirs.attr.keys()).filter(counts).collect();
-    let differ = names.into_iter().filter(|a| !same(ours.attr.get(*a), theirs.attr.get(*a)));
+    let differ = names.into_iter().filter(|a| !same(ours.attr.get(a), theirs.attr.get(a)));
     let parts: Vec<String> = differ.map(|a| format!("{a} is {:?} for {:?}", ours.attr.get(a), theirs.attr.get(a))).collect();
     if parts.is_empty() { None } else { Some(format!("{}: {}", ours.name, parts.join(", "))) }
 }
