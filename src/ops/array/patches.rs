@@ -106,10 +106,10 @@ impl Windows {
             let padding = (count.saturating_sub(1) * stride + reach).saturating_sub(size);
             return Ok((count, if count == 0 { 0 } else { padding / 2 }));
         }
-        if reach > size + stride {
+        if reach >= size + 2 * stride {
             bail!(InvalidArgument, "Computed output size would be negative: input size {size}, window {reach}, stride {stride}");
         }
-        Ok(((size + stride - reach) / stride, 0))
+        Ok(((size + stride).saturating_sub(reach) / stride, 0))
     }
 }
 

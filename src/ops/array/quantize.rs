@@ -405,7 +405,7 @@ fn fake_kernel(ctx: &mut KernelCtx, rank: usize) -> Result<()> {
         *value = match ranges[i % count] {
             None => 0.0,
             Some((min, max, scale)) => {
-                let shifted = value.max(min).min(max) - min;
+                let shifted = if value.is_nan() { *value } else { value.min(max).max(min) - min };
                 (shifted * (1.0 / scale) + 0.5).floor() * scale + min
             }
         };

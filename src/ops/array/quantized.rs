@@ -158,7 +158,7 @@ impl Quantizer {
         let (lowest, highest) = (numbers.lowest as f32, numbers.highest as f32);
         match mode {
             "SCALED" => {
-                let lowest = lowest + if narrow && lowest < 0.0 { 1.0 } else { 0.0 };
+                let lowest = lowest + if narrow { 1.0 } else { 0.0 };
                 let side = |number: f32, end: f32| if number * end > 0.0 { number / end } else { f32::INFINITY };
                 let scale = side(lowest, min).min(side(highest, max));
                 Quantizer { min: lowest / scale, max: highest / scale, scale, mode: Mode::Scaled { to_even } }
@@ -204,7 +204,11 @@ fn quantize_kernel(ctx: &mut KernelCtx) -> Result<()> {
         .into_iter()
         .map(|range| Ok(Quantizer::new(numbers, mode, (narrow, to_even), widened(range, least)?)))
         .collect::<Result<_>>()?;
-    let quantize = |(i, &value): (usize, &f32)| ranges[channels.channel(i)].number(value).clamp(numbers.lowest, numbers.highest);
+    let quantize = |(i, &value): (usize, &f32)| match ranges[channels.channel(i)].number(value) {
+        // The greatest number is no float, and the processor's conversion wraps.
+        over if mode == "SCALED" && over > numbers.highest && numbers.bits == 32 => numbers.lowest,
+        number => number.clamp(numbers.lowest, numbers.highest),
+    };
     let output = dispatch!(dtype.storage(), integers, T => {
         let values: Vec<T> = input.as_slice::<f32>()?.iter().enumerate().map(quantize).map(|v| v as T).collect();
         Tensor::new(input.dims(), values)?.with_dtype(dtype)

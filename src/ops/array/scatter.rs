@@ -159,6 +159,37 @@ pub(crate) fn check_shapes(indices: &Shape, updates: &Shape, target: &Shape) -> 
     Ok(())
 }
 
+/// Checks the values that come: there, a vector of indices names one slice of the first dimension each. Returns how many
+/// dimensions an index names.
+fn check_updates(indices: &Tensor, updates: &Tensor, target: &[usize], last: usize) -> Result<usize> {
+    if target.contains(&0) && (!indices.is_empty() || !updates.is_empty()) {
+        bail!(InvalidArgument, "Indices and updates specified for empty output shape");
+    }
+    if updates.rank() == 0 {
+        bail!(InvalidArgument, "Updates shape must have rank at least one. Found:[]");
+    }
+    let (depth, batch) = if indices.rank() > 1 { (last, indices.rank() - 1) } else { (1, 1) };
+    let outer = &indices.dims()[..batch];
+    if !updates.dims().starts_with(outer) {
+        bail!(
+            InvalidArgument,
+            "Dimensions [0,{batch}) of indices[shape={:?}] must match dimensions [0,{batch}) of updates[shape={:?}]",
+            indices.dims(),
+            updates.dims()
+        );
+    }
+    if target.get(depth..) != Some(&updates.dims()[batch..]) {
+        bail!(
+            InvalidArgument,
+            "Dimensions [{depth},{}) of input[shape={target:?}] must match dimensions [{batch},{}) of updates[shape={:?}]",
+            target.len(),
+            updates.rank(),
+            updates.dims()
+        );
+    }
+    Ok(depth)
+}
+
 fn tensor_scatter_shape(ctx: &mut InferCtx) -> Result<()> {
     let input = ctx.input(0);
     check_shapes(&ctx.input(1), &ctx.input(2), &input)?;
@@ -177,7 +208,7 @@ pub(crate) fn scatter_nd(mut target: Tensor, indices: &Tensor, updates: &Tensor,
     if target.rank() == 0 {
         bail!(InvalidArgument, "Output must be at least 1-D, got shape: []");
     }
-    check_shapes(&indices.shape(), &updates.shape(), &target.shape())?;
+    let depth = check_updates(indices, updates, target.dims(), depth)?;
     let starts = slice_starts(indices, depth, target.dims())?;
     let inner: usize = target.dims()[depth..].iter().product();
     if inner == 0 || starts.is_empty() {

@@ -260,11 +260,15 @@ fn add(ctx: &mut KernelCtx) -> Result<()> {
     ctx.set(0, out)
 }
 
-/// Refuses divisors of zero, where there is anything to divide.
+/// Refuses divisors of zero, where there is anything to divide. TensorFlow's truncating ops didn't foresee them.
 fn check_divisor(ctx: &KernelCtx) -> Result<()> {
     let y = ctx.input(1)?;
     let has_zero = dispatch!(y.dtype(), integers, T => y.as_slice::<T>()?.contains(&0));
     if has_zero && !ctx.input(0)?.is_empty() {
+        Broadcast::new([ctx.input(0)?.dims(), y.dims()])?;
+        if ctx.node().op.starts_with("Truncate") {
+            bail!(Internal, "Unexpected error in binary operator (only integer div and mod should have errors)");
+        }
         bail!(InvalidArgument, "Integer division by zero");
     }
     Ok(())

@@ -173,7 +173,8 @@ fn lin_space(ctx: &mut KernelCtx) -> Result<()> {
         let steps = <T as Number>::from_f64((num.max(2) - 1) as f64);
         let step = Inexact::div(Number::sub(stop, start), steps);
         let values = out.as_mut_slice::<T>()?;
-        for (i, value) in values.iter_mut().enumerate() {
+        values[0] = start;
+        for (i, value) in values.iter_mut().enumerate().skip(1) {
             *value = Number::add(start, Number::mul(step, Number::from_f64(i as f64)));
         }
         if num > 1 {

@@ -365,7 +365,10 @@ fn reduce_unsorted<T: Averaged>(ctx: &mut KernelCtx, reduction: Reduction<T>) ->
     }
     let mut dims = vec![count];
     dims.extend(&data.dims()[ids.rank()..]);
-    let ids = ids.to_i64s()?;
+    let mut ids = ids.to_i64s()?;
+    if data.is_empty() {
+        ids.fill(-1);
+    }
     if let Some((i, id)) = ids.iter().enumerate().find(|(_, id)| **id >= count as i64) {
         bail!(InvalidArgument, "segment_ids[{i}] = {id} is out of range [0, {count})");
     }

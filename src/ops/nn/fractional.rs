@@ -127,11 +127,9 @@ impl Attributes {
     }
 }
 
-/// Where the regions of a dimension begin, and its end.
+/// Where the regions of a dimension begin, and its end. Regions of one size take random numbers as well.
 fn sequence(input: usize, output: usize, generator: &GuardedPhiloxRandom, pseudo_random: bool) -> Vec<i64> {
-    let sizes: Vec<i64> = if input.is_multiple_of(output) {
-        vec![(input / output) as i64; output]
-    } else if pseudo_random {
+    let sizes: Vec<i64> = if pseudo_random {
         let ratio = input as f64 / output as f64;
         let least = (input / output) as f64;
         let bound = ((least + 2.0) / ratio - 1.0).min((input as f64 + 1.0 - least) / ratio - (output as f64 - 1.0));

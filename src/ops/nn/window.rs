@@ -159,7 +159,7 @@ impl Padding {
     }
 
     /// The padding before and after a dimension, if it is explicit.
-    fn of(&self, dim: usize) -> (usize, usize) {
+    pub(super) fn of(&self, dim: usize) -> (usize, usize) {
         match self {
             Padding::Explicit(values) => (values[2 * dim], values[2 * dim + 1]),
             _ => (0, 0),

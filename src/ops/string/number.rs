@@ -65,9 +65,12 @@ fn as_string(ctx: &mut KernelCtx) -> Result<()> {
             (_, true) => printf::scientific(value, digits),
             _ => printf::fixed(value, digits),
         };
-        if width > -1 { printf::pad(text, width, fill) } else { text }
+        printf::pad(text, width, fill)
     };
-    let integer = |text: String| if width > -1 { printf::pad(text, width, fill) } else { text };
+    // A flag for signs says nothing to numbers without.
+    let has_sign = !matches!(dtype, DType::Uint8 | DType::Uint16 | DType::Uint32 | DType::Uint64);
+    let fill_integer = if has_sign || matches!(fill, "0" | "-") { fill } else { "" };
+    let integer = |text: String| printf::pad(text, width, fill_integer);
     let texts: Vec<String> = match dtype {
         DType::Float => input.as_slice::<f32>()?.iter().map(|&v| number(f64::from(v))).collect(),
         DType::Double => input.as_slice::<f64>()?.iter().map(|&v| number(v)).collect(),
@@ -110,19 +113,14 @@ fn to_number(ctx: &mut KernelCtx) -> Result<()> {
     let output = match dtype {
         DType::Float => convert!(f32, |t: &str| if is_hex(t) { parse_float(t).map(|v| v as f32) } else { t.parse().ok() }),
         DType::Double => convert!(f64, parse_float),
-        DType::Int32 => convert!(i32, |t: &str| unsigned_plus(t).parse().ok()),
-        _ => convert!(i64, |t: &str| unsigned_plus(t).parse().ok()),
+        DType::Int32 => convert!(i32, |t: &str| if t.starts_with('+') { None } else { t.parse().ok() }),
+        _ => convert!(i64, |t: &str| if t.starts_with('+') { None } else { t.parse().ok() }),
     };
     ctx.set(0, output)
 }
 
 fn trim(string: &Bytes) -> &str {
     std::str::from_utf8(string).unwrap_or_default().trim_matches([' ', '\t', '\n', '\r'])
-}
-
-/// Without the one sign that Rust's integers refuse.
-fn unsigned_plus(text: &str) -> &str {
-    text.strip_prefix('+').filter(|t| !t.starts_with(['+', '-'])).unwrap_or(text)
 }
 
 fn is_hex(text: &str) -> bool {

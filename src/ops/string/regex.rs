@@ -39,13 +39,16 @@ pub(in crate::ops) static OPS: &[Op] = &[
         attrs: &["replace_global: bool = true"],
         shape: shape::unchanged,
         kernel: Kernel::Pure(|ctx| {
-            let pattern = Regex::new(&scalar(ctx, 1, "Pattern")?).map_err(bad_pattern)?;
+            let pattern = Regex::new(&re2(&scalar(ctx, 1, "Pattern")?)).map_err(bad_pattern)?;
             let rewrite = scalar(ctx, 2, "Rewrite")?;
             let all = ctx.node().boolean("replace_global")?;
             map(ctx, |s| Ok(replace(s, &pattern, &rewrite, all)))
         }),
         grad: Grad::None("strings"),
-        rows: &["str[\"abab\"], str \"(b)\", str \"<\\\\1>\" => str[\"a<b>a<b>\"]"],
+        rows: &[
+            "str[\"abab\"], str \"(b)\", str \"<\\\\1>\" => str[\"a<b>a<b>\"]",
+            r#"str["é a_1 {x}"], str "\\w+|\\p{Ll}|[[{]", str "<\\0>" => str["<é> <a_1> <{><x>}"]"#,
+        ],
     },
     Op {
         name: "StaticRegexReplace",
@@ -65,7 +68,83 @@ fn bad_pattern(error: regex::Error) -> Error {
 
 /// A pattern that must match a whole string.
 fn compile(pattern: &str) -> Result<Regex> {
-    Regex::new(&format!(r"\A(?:{pattern})\z")).map_err(bad_pattern)
+    Regex::new(&format!(r"\A(?:{})\z", re2(pattern))).map_err(bad_pattern)
+}
+
+/// A pattern of RE2 for the `regex` crate: classes by letter are ASCII, `\Q...\E` quotes, a brace that counts nothing and a
+/// bracket within a class stand for themselves.
+fn re2(pattern: &str) -> String {
+    let (mut out, mut rest, mut in_class) = (String::with_capacity(pattern.len()), pattern, false);
+    while let Some(c) = rest.chars().next() {
+        let after = &rest[c.len_utf8()..];
+        rest = after;
+        match c {
+            '\\' => {
+                let Some(letter) = after.chars().next() else {
+                    out.push(c);
+                    break;
+                };
+                rest = &after[letter.len_utf8()..];
+                let set = match letter.to_ascii_lowercase() {
+                    'w' => "0-9A-Za-z_",
+                    'd' => "0-9",
+                    's' => r"\t\n\f\r ",
+                    _ => "",
+                };
+                match letter {
+                    'Q' if !in_class => {
+                        let (quoted, behind) = rest.split_once(r"\E").unwrap_or((rest, ""));
+                        out += &regex::escape(quoted);
+                        rest = behind;
+                    }
+                    'b' | 'B' if !in_class => out += &format!(r"(?-u:\{letter})"),
+                    'C' if !in_class => out += "(?s-u:.)",
+                    'w' | 'd' | 's' if in_class => out += set,
+                    'w' | 'd' | 's' => out += &format!("[{set}]"),
+                    'W' | 'D' | 'S' => out += &format!("[^{set}]"),
+                    'p' | 'P' | 'x' if rest.starts_with('{') => {
+                        let (name, behind) = rest.split_once('}').unwrap_or((rest, ""));
+                        out += &format!(r"\{letter}{name}}}");
+                        rest = behind;
+                    }
+                    _ => out.extend([c, letter]),
+                }
+            }
+            '[' if in_class => match after.strip_prefix(':').and_then(|a| a.split_once(":]")) {
+                Some((name, behind)) => {
+                    out += &format!("[:{name}:]");
+                    rest = behind;
+                }
+                None => out += r"\[",
+            },
+            '[' => {
+                in_class = true;
+                out.push(c);
+                if let Some(behind) = rest.strip_prefix('^') {
+                    out.push('^');
+                    rest = behind;
+                }
+                if let Some(behind) = rest.strip_prefix(']') {
+                    out += r"\]";
+                    rest = behind;
+                }
+            }
+            ']' => {
+                in_class = false;
+                out.push(c);
+            }
+            '&' | '~' if in_class => out.extend(['\\', c]),
+            '{' if !in_class => {
+                let counts = after.split_once('}').is_some_and(|(count, _)| {
+                    count.starts_with(|c: char| c.is_ascii_digit())
+                        && count.splitn(2, ',').all(|n| n.bytes().all(|b| b.is_ascii_digit()))
+                });
+                out += if counts { "{" } else { r"\{" };
+            }
+            _ => out.push(c),
+        }
+    }
+    out
 }
 
 fn scalar(ctx: &KernelCtx, index: usize, what: &str) -> Result<String> {
@@ -88,7 +167,7 @@ fn prepare_full_match(ctx: &PrepareCtx) -> Result<Prepared> {
 }
 
 fn prepare_replace(ctx: &PrepareCtx) -> Result<Prepared> {
-    let pattern = Regex::new(ctx.node.string("pattern")?).map_err(bad_pattern)?;
+    let pattern = Regex::new(&re2(ctx.node.string("pattern")?)).map_err(bad_pattern)?;
     let (rewrite, all) = (ctx.node.string("rewrite")?.to_string(), ctx.node.boolean("replace_global")?);
     Ok(Box::new(move |ctx: &mut KernelCtx| map(ctx, |s| Ok(replace(s, &pattern, &rewrite, all)))))
 }

@@ -89,6 +89,9 @@ fn split(ctx: &mut KernelCtx) -> Result<()> {
     let skip_empty = ctx.node().boolean("skip_empty")?;
     let (strings, delimiters) = vector_and_separator(ctx)?;
     let pieces = |string: &Bytes| -> Vec<Bytes> {
+        if string.is_empty() {
+            return Vec::new();
+        }
         if delimiters.is_empty() {
             return (0..string.len()).map(|i| string.slice(i..=i)).collect();
         }
@@ -125,8 +128,13 @@ fn at_space(string: &Bytes, most: usize) -> Vec<Bytes> {
     while !rest.is_empty() {
         let end =
             if pieces.len() < most { rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len()) } else { rest.len() };
+        let cut = pieces.len() < most;
         pieces.push(string.slice_ref(&rest[..end]));
         rest = rest[end..].trim_ascii_start();
+        // What is left after the last cut counts, even if it is empty.
+        if cut && pieces.len() == most && rest.is_empty() {
+            pieces.push(Bytes::new());
+        }
     }
     pieces
 }

@@ -91,8 +91,11 @@ fn rows(tensor: &Tensor, axis: usize, index: &mut usize, count: usize, out: &mut
 
 /// All rows in brackets, of each axis the first and last few (`tf.print`): `[[1 2 ... 9 10]...]`.
 pub(crate) fn summarize_edges(tensor: &Tensor, edge: i64) -> Result<String> {
-    let edge = usize::try_from(edge).unwrap_or(usize::MAX / 4);
+    let edge = usize::try_from(edge).unwrap_or(usize::MAX).min(tensor.len());
     let mut out = String::new();
+    if tensor.is_empty() && tensor.dtype() == DType::Bool {
+        return Ok(out);
+    }
     edges(tensor, 0, 0, edge, &mut out)?;
     Ok(out)
 }

@@ -51,6 +51,9 @@ pub(crate) fn zeta(x: f64, q: f64) -> f64 {
     if x < 1.0 || x.is_nan() || q.is_nan() {
         return f64::NAN;
     }
+    if x.is_infinite() || q == f64::INFINITY {
+        return q.powf(-x);
+    }
     if q <= 0.0 {
         if q == q.floor() {
             return if x % 2.0 == 0.0 { f64::INFINITY } else { f64::NAN };

@@ -46,6 +46,16 @@ impl Attributes {
                 bail!(Unimplemented, "{}: Pooling is not yet supported on the batch dimension.", self.op);
             }
         }
+        // A window of padding alone has no greatest value.
+        if let (Padding::Explicit(_), true) = (&self.padding, self.op.starts_with("MaxPool")) {
+            for dim in (0..self.layout.spatial).map(|i| self.layout.axis(i)) {
+                let (before, after) = self.padding.of(dim);
+                let (most, size) = (before.max(after) as i64, window[0][dim]);
+                if most >= size {
+                    bail!(InvalidArgument, "{}: padding {most} needs to be smaller than the window size {size}", self.op);
+                }
+            }
+        }
         Ok(())
     }
 
