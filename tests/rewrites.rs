@@ -17,6 +17,7 @@ fn choices() -> Vec<(String, Rewrites)> {
         ("simplify_loops", |r| &mut r.simplify_loops),
         ("fuse_elementwise", |r| &mut r.fuse_elementwise),
         ("hoist_invariants", |r| &mut r.hoist_invariants),
+        ("loops_side_by_side", |r| &mut r.loops_side_by_side),
     ];
     let mut choices = vec![("all".to_string(), Rewrites::ALL)];
     for (name, switch) in switches {

@@ -5,8 +5,9 @@
 //! without work spins for some tens of microseconds, in which a new loop reaches it within a microsecond, and then sleeps.
 //!
 //! Any number of threads may start loops on one pool at the same time: each makes progress by itself, and the workers help
-//! where the fewest help already. A loop started inside a loop runs on its own thread. A panic in a chunk stops the handing
-//! out of further chunks and goes on in the caller.
+//! where the fewest help already. A loop started inside a loop runs on its own thread, one started inside a task of
+//! [`side_by_side`] is helped with by threads that are free. A panic in a chunk stops the handing out of further chunks and
+//! goes on in the caller.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -54,6 +55,8 @@ struct Job<'a> {
     body: &'a (dyn Fn(Range<usize>) + Sync),
     items: usize,
     chunk: usize,
+    /// The chunks are tasks, whose own loops may be shared.
+    tasks: bool,
     /// The unclaimed chunks: the first in the low half, one past the last in the high half.
     unclaimed: AtomicU64,
     /// The workers inside, and [`CALLER_PARKED`].
@@ -177,8 +180,18 @@ fn distribute(items: usize, grain: usize, body: &(dyn Fn(Range<usize>) + Sync)) 
     with_current(|shared| {
         let wanted = (shared.threads * CHUNKS_PER_THREAD).min(u32::MAX as usize);
         let chunk = items.div_ceil(wanted).max(grain);
-        if shared.threads == 1 || chunk >= items { body(0..items) } else { shared.run(items, chunk, body) }
+        if shared.threads == 1 || chunk >= items { body(0..items) } else { shared.run(items, chunk, false, body) }
     });
+}
+
+/// Calls `task` with each number below `count`, as many at the same time as there are threads. What one takes may be much
+/// more than what another one takes: a thread without a task helps with the loops within the others.
+pub fn side_by_side<F: Fn(usize) + Sync>(count: usize, task: F) {
+    let all = |range: Range<usize>| range.for_each(&task);
+    if count < 2 || INSIDE.get() {
+        return all(0..count);
+    }
+    with_current(|shared| if shared.threads == 1 { all(0..count) } else { shared.run(count, 1, true, &all) });
 }
 
 /// Cuts `data` into pieces of whole `unit`s, at least `grain` units each, and calls `body` with each piece's first unit's
@@ -213,12 +226,13 @@ impl Shared {
     }
 
     /// Runs a loop of more than one chunk: lists it, works on it, and returns when no helper is left in it.
-    fn run(&self, items: usize, chunk: usize, body: &(dyn Fn(Range<usize>) + Sync)) {
+    fn run(&self, items: usize, chunk: usize, tasks: bool, body: &(dyn Fn(Range<usize>) + Sync)) {
         let chunks = items.div_ceil(chunk);
         let job = Job {
             body,
             items,
             chunk,
+            tasks,
             unclaimed: AtomicU64::new((chunks as u64) << 32),
             helpers: AtomicUsize::new(0),
             caller: thread::current(),
@@ -234,11 +248,15 @@ impl Shared {
         for _ in 0..sleeping.min(chunks - 1) {
             self.wake.notify_one();
         }
-        INSIDE.set(true);
+        INSIDE.set(!tasks);
         job.work(false);
         INSIDE.set(false);
         self.lock().jobs.retain(|listed| *listed != pointer);
-        job.wait();
+        if tasks {
+            self.help_until_left(&job)
+        } else {
+            job.wait()
+        }
         let panic = job.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(payload) = panic {
             resume_unwind(payload);
@@ -246,13 +264,51 @@ impl Shared {
     }
 
     /// What a worker does until the pool is shut down.
-    fn work(&self) {
-        INSIDE.set(true);
-        while let Some(JobPointer(job)) = self.next_job() {
-            // SAFETY: `next_job` counted this thread as a helper, so the caller keeps the job until `leave`.
-            unsafe {
-                (*job).work(true);
-                Job::leave(job);
+    fn work(self: Arc<Shared>) {
+        CURRENT.set(Some(Arc::clone(&self)));
+        while let Some(job) = self.next_job() {
+            self.help(job);
+        }
+    }
+
+    /// Works on a job in which this thread is counted as a helper.
+    fn help(&self, JobPointer(job): JobPointer) {
+        // SAFETY: the thread is counted as a helper, so the caller keeps the job until `leave`.
+        let tasks = unsafe {
+            let tasks = (*job).tasks;
+            INSIDE.set(!tasks);
+            (*job).work(true);
+            INSIDE.set(false);
+            Job::leave(job);
+            tasks
+        };
+        if tasks {
+            // The caller may sleep where those without work do.
+            drop(self.lock());
+            self.wake.notify_all();
+        }
+    }
+
+    /// Waits, in the caller, until the last helper has left a job of tasks, and helps with loops meanwhile.
+    fn help_until_left(&self, job: &Job) {
+        loop {
+            let seen = self.published.load(Ordering::Acquire);
+            if job.helpers.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            let other = self.lock().pick(false);
+            if let Some(other) = other {
+                self.help(other);
+                continue;
+            }
+            let news = || self.published.load(Ordering::Relaxed) != seen || job.helpers.load(Ordering::Relaxed) == 0;
+            if !spin(SPINS_BEFORE_SLEEP, news) {
+                let mut state = self.lock();
+                while !news() {
+                    state.sleeping += 1;
+                    state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    state.sleeping -= 1;
+                }
             }
         }
     }
@@ -266,7 +322,7 @@ impl Shared {
                 if state.shut_down {
                     return None;
                 }
-                if let Some(job) = state.pick() {
+                if let Some(job) = state.pick(true) {
                     return Some(job);
                 }
             }
@@ -284,12 +340,13 @@ impl Shared {
 }
 
 impl State {
-    /// Enters, as a helper, the job with work left that has the fewest helpers.
-    fn pick(&self) -> Option<JobPointer> {
+    /// Enters, as a helper, the job with work left that has the fewest helpers; one of tasks only if `tasks`.
+    fn pick(&self, tasks: bool) -> Option<JobPointer> {
         // SAFETY: a listed job is alive: its caller takes it off the list, under the lock held here, before it returns.
         let jobs = self.jobs.iter().map(|pointer| (pointer, unsafe { &*pointer.0 }));
-        let (pointer, job) =
-            jobs.filter(|(_, job)| job.has_unclaimed()).min_by_key(|(_, job)| job.helpers.load(Ordering::Relaxed))?;
+        let (pointer, job) = jobs
+            .filter(|(_, job)| job.has_unclaimed() && (tasks || !job.tasks))
+            .min_by_key(|(_, job)| job.helpers.load(Ordering::Relaxed))?;
         job.helpers.fetch_add(1, Ordering::Relaxed);
         Some(*pointer)
     }
@@ -429,6 +486,32 @@ mod tests {
         });
         assert_eq!(total.into_inner(), 800);
         assert_eq!(current_threads(), 4);
+    }
+
+    #[test]
+    fn tasks_share_their_loops() {
+        let pool = Pool::new(2);
+        let _entered = enter(&pool);
+        for round in 0..50 {
+            let total = AtomicUsize::new(0);
+            // The second task's loop ends only with the help of the thread that is done with the first one.
+            side_by_side(2, |task| {
+                if task == 1 {
+                    assert_eq!(current_threads(), 2);
+                    let barrier = std::sync::Barrier::new(2);
+                    parallel_for(2, 1, |range| {
+                        barrier.wait();
+                        total.fetch_add(range.len(), Ordering::Relaxed);
+                    });
+                } else if round % 2 == 0 {
+                    thread::sleep(std::time::Duration::from_millis(1));
+                }
+            });
+            assert_eq!(total.into_inner(), 2);
+        }
+        let caught = catch_unwind(|| side_by_side(3, |task| assert!(task != 1, "task {task}")));
+        assert!(caught.is_err());
+        check_covers(64, 1);
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use super::fuse::{Fused, ScalarLoop};
 use super::trace::Tracer;
+use crate::compute::pool;
 use crate::error::{Code, Error, Result, bail};
 use crate::graph::op::{Caller, KernelCtx, KernelFn, NodeInfo, Prepared, SessionState, StepState, Value};
 use crate::proto::NameAttrList;
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// The flag of a node that nobody waits for.
@@ -38,7 +39,8 @@ pub(super) struct Carry {
 
 pub(super) enum Item {
     Step(Step),
-    Frame(Box<Frame>),
+    /// A loop, or several that need nothing of each other.
+    Frames(Vec<Frame>),
     Fused(Box<Fused>),
 }
 
@@ -88,6 +90,8 @@ pub(super) struct FunctionCall {
 /// A loop: its body runs as long as a back edge carries a value.
 pub(super) struct Frame {
     pub name: String,
+    /// Nothing within changes what anything outside could see before the end.
+    pub apart: bool,
     pub enters: Vec<EnterStep>,
     pub body: Body,
     /// For each Exit, its slot and flag in the region around.
@@ -182,6 +186,14 @@ impl Memory {
     }
 }
 
+/// A loop whose values have come in.
+struct BegunFrame {
+    memory: Memory,
+    exits: SmallVec<[Value; 8]>,
+    /// Some value came in live.
+    live: bool,
+}
+
 impl Plan {
     /// Runs one step and returns what is fetched.
     ///
@@ -230,7 +242,7 @@ impl Runner<'_> {
                         memory.slots[slot as usize] = Value::Dead;
                     }
                 }
-                Item::Frame(frame) => self.frame(frame, memory)?,
+                Item::Frames(frames) => self.frames(frames, memory)?,
                 Item::Fused(fused) => {
                     let start = self.tracer.map(|_| Instant::now());
                     fused.run(&mut memory.slots, &self.step)?;
@@ -333,7 +345,29 @@ impl Runner<'_> {
         Ok(())
     }
 
-    fn frame(&self, frame: &Frame, outer: &mut Memory) -> Result<()> {
+    fn frames(&self, frames: &[Frame], outer: &mut Memory) -> Result<()> {
+        let mut begun: SmallVec<[BegunFrame; 1]> = frames.iter().map(|frame| self.begin(frame, outer)).collect::<Result<_>>()?;
+        if let [(frame, begun)] = &mut *frames.iter().zip(&mut begun).collect::<SmallVec<[_; 1]>>() {
+            self.frame(frame, begun)?;
+        } else {
+            let tasks: Vec<_> = frames.iter().zip(&mut begun).map(|(frame, begun)| Mutex::new((frame, begun, Ok(())))).collect();
+            pool::side_by_side(tasks.len(), |task| {
+                let (frame, begun, done) = &mut *tasks[task].lock().unwrap_or_else(PoisonError::into_inner);
+                *done = self.frame(frame, begun);
+            });
+            tasks.into_iter().try_for_each(|task| task.into_inner().unwrap_or_else(PoisonError::into_inner).2)?;
+        }
+        for (frame, begun) in frames.iter().zip(begun) {
+            for (value, &(slot, flag)) in begun.exits.into_iter().zip(&frame.exits) {
+                outer.set_flag(flag, !matches!(value, Value::Dead));
+                outer.slots[slot] = value;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a loop's values in.
+    fn begin(&self, frame: &Frame, outer: &mut Memory) -> Result<BegunFrame> {
         let mut memory = match &frame.body {
             Body::General(region, _) => Memory::new(region.num_slots, region.num_flags),
             Body::Usual(body) => Memory::new(body.num_slots, body.num_flags),
@@ -355,18 +389,17 @@ impl Runner<'_> {
                 tracer.record(&enter.info, start, &memory.slots[enter.slot..=enter.slot]);
             }
         }
-        let mut exits: SmallVec<[Value; 8]> = std::iter::repeat_with(Value::default).take(frame.exits.len()).collect();
-        if any {
-            match &frame.body {
-                Body::General(region, carries) => self.general(frame, region, carries, &mut memory, &mut exits)?,
-                Body::Usual(body) => self.usual(frame, body, &mut memory, &mut exits)?,
-            }
+        let exits = std::iter::repeat_with(Value::default).take(frame.exits.len()).collect();
+        Ok(BegunFrame { memory, exits, live: any })
+    }
+
+    fn frame(&self, frame: &Frame, begun: &mut BegunFrame) -> Result<()> {
+        let BegunFrame { memory, exits, live } = begun;
+        match &frame.body {
+            _ if !*live => Ok(()),
+            Body::General(region, carries) => self.general(frame, region, carries, memory, exits),
+            Body::Usual(body) => self.usual(frame, body, memory, exits),
         }
-        for (value, &(slot, flag)) in exits.into_iter().zip(&frame.exits) {
-            outer.set_flag(flag, !matches!(value, Value::Dead));
-            outer.slots[slot] = value;
-        }
-        Ok(())
     }
 
     fn general(&self, frame: &Frame, region: &Region, carries: &[Carry], memory: &mut Memory, exits: &mut [Value]) -> Result<()> {

@@ -41,10 +41,14 @@ struct Scheduler<'a> {
     exits: Vec<Vec<usize>>,
     usual: Vec<Option<UsualLoop>>,
     units: Units,
+    /// Whether a frame could run at the same time as another one.
+    apart: Vec<bool>,
     /// Whether nodes that only pass their input on share its slot.
     share_passing: bool,
     fuse: bool,
     hoist: bool,
+    /// Whether loops may run at the same time.
+    side_by_side: bool,
 }
 
 /// How many slots and flags a region has so far.
@@ -82,6 +86,7 @@ pub(super) fn schedule(flow: Dataflow, session: &Arc<SessionState>, rewrites: &R
     };
     let feeds = flow.num_feeds;
     let units = Units::new(&flow, &frames);
+    let apart = apart(&flow, &frames);
     let mut scheduler = Scheduler {
         flow,
         frames,
@@ -95,9 +100,11 @@ pub(super) fn schedule(flow: Dataflow, session: &Arc<SessionState>, rewrites: &R
         exits,
         usual,
         units,
+        apart,
         share_passing: simplify,
         fuse: rewrites.fuse_elementwise,
         hoist: rewrites.hoist_invariants,
+        side_by_side: rewrites.loops_side_by_side,
     };
     let mut root = scheduler.root(feeds)?;
     let fetches: Vec<usize> = (0..scheduler.flow.fetches.len())
@@ -160,6 +167,39 @@ impl Units {
     }
 }
 
+/// For each frame, whether it could run at the same time as another one: nothing in it, or in a frame within, changes what
+/// others see.
+fn apart(flow: &Dataflow, frames: &Frames) -> Vec<bool> {
+    let mut apart = vec![true; frames.parent.len()];
+    for (node, &of) in flow.nodes.iter().zip(&frames.of) {
+        let mut frame = of;
+        if node.is_stateful() && !keeps_apart(node.info.op) {
+            while std::mem::take(&mut apart[frame]) {
+                frame = frames.parent[frame];
+            }
+        }
+    }
+    apart
+}
+
+/// Stateful ops that change nothing, draw numbers of their own, or touch an array or stack that one loop alone has.
+fn keeps_apart(op: &str) -> bool {
+    let reads = ["NoOp", "Assert", "ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape"];
+    let draws = ["RandomUniform", "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal", "Multinomial"];
+    op.starts_with("TensorArray") || op.starts_with("Stack") || reads.contains(&op) || draws.contains(&op)
+}
+
+/// Whether a frame can run at the same time as these: it takes nothing that they give.
+fn joins(frames: &[Frame], frame: &Frame) -> bool {
+    let given = |e: &EnterStep| {
+        let exits = frames.iter().flat_map(|f| &f.exits);
+        exits.into_iter().any(|&(slot, flag)| slot == e.input.slot as usize || e.controls.contains(&flag))
+    };
+    // What runs as a list of operations on words is done sooner than a thread could be told of it.
+    let pays = |f: &Frame| f.apart && !matches!(&f.body, Body::Usual(body) if body.scalar.is_some());
+    pays(frame) && frames.iter().all(pays) && !frame.enters.iter().any(given)
+}
+
 impl Scheduler<'_> {
     fn slot(&self, source: Source) -> usize {
         match source {
@@ -208,20 +248,29 @@ impl Scheduler<'_> {
         created.sort_by_key(|&at| priority[at]);
         let mut rank = vec![0; units.len()];
         created.iter().enumerate().for_each(|(number, &at)| rank[at] = number);
-        if (0..units.len()).flat_map(needs).all(|(from, at)| rank[from] < rank[at]) {
+        // Loops that may run side by side wait until nothing else can be done before them, so that they meet.
+        let apart = |at: usize| matches!(units[at], Unit::Frame(frame) if self.side_by_side && self.apart[frame]);
+        let held = (0..units.len()).filter(|&at| apart(at)).nth(1).is_some();
+        if !held && (0..units.len()).flat_map(needs).all(|(from, at)| rank[from] < rank[at]) {
             return Ok(created.into_iter().map(|at| units[at]).collect());
         }
         let mut pending: Vec<usize> = (0..units.len()).map(|at| needs(at).count()).collect();
         let (starts, consumers) = grouped(units.len(), (0..units.len()).flat_map(needs));
-        let mut ready: BinaryHeap<Reverse<(usize, usize)>> =
-            (0..units.len()).filter(|&i| pending[i] == 0).map(|i| Reverse((priority[i], i))).collect();
+        let key = |at: usize| Reverse((held && apart(at), priority[at], at));
+        let mut ready: BinaryHeap<_> = (0..units.len()).filter(|&i| pending[i] == 0).map(key).collect();
         let mut order = Vec::with_capacity(units.len());
-        while let Some(Reverse((_, at))) = ready.pop() {
+        let mut together = Vec::new();
+        while let Some(Reverse((wait, _, at))) = ready.pop() {
             order.push(units[at]);
-            for &consumer in &consumers[starts[at]..starts[at + 1]] {
+            together.push(at);
+            let more = ready.peek().is_some_and(|Reverse((next, ..))| *next);
+            if wait && more {
+                continue;
+            }
+            for &consumer in together.drain(..).flat_map(|at| &consumers[starts[at]..starts[at + 1]]) {
                 pending[consumer] -= 1;
                 if pending[consumer] == 0 {
-                    ready.push(Reverse((priority[consumer], consumer)));
+                    ready.push(key(consumer));
                 }
             }
         }
@@ -251,7 +300,10 @@ impl Scheduler<'_> {
         match unit {
             Unit::Frame(inner) => {
                 let frame = self.frame(inner, region, counts)?;
-                items.push(Item::Frame(Box::new(frame)));
+                match items.last_mut() {
+                    Some(Item::Frames(frames)) if self.side_by_side && joins(frames, &frame) => frames.push(frame),
+                    _ => items.push(Item::Frames(vec![frame])),
+                }
             }
             Unit::Node(node) => {
                 self.may_die[node] = unsure || self.depends_on_dying(node);
@@ -339,7 +391,7 @@ impl Scheduler<'_> {
             }
         };
         let exits = self.exits[inner].iter().map(|&e| (self.slots[e], self.flags[e])).collect();
-        Ok(Frame { name: self.frames.name[inner].clone(), enters, body, exits })
+        Ok(Frame { name: self.frames.name[inner].clone(), apart: self.apart[inner], enters, body, exits })
     }
 
     fn general_body(&mut self, inner: usize, order: Vec<Unit>, enters: &[EnterStep], mut counts: Counts) -> Result<Body> {
@@ -629,8 +681,8 @@ fn mark_last_uses(items: &mut [Item], keep: &[bool], used: &mut [bool]) {
                     input.take = !keep[slot] && !std::mem::replace(&mut used[slot], true);
                 }
             }
-            Item::Frame(frame) => {
-                for enter in frame.enters.iter_mut().rev() {
+            Item::Frames(frames) => {
+                for enter in frames.iter_mut().rev().flat_map(|frame| frame.enters.iter_mut().rev()) {
                     let slot = enter.input.slot as usize;
                     enter.input.take = !keep[slot] && !std::mem::replace(&mut used[slot], true);
                 }

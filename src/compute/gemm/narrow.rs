@@ -10,6 +10,7 @@ use crate::compute::lanes::{Kernel, Lanes, Real, dispatch};
 use crate::compute::pool::{current_threads, parallel_for};
 use crate::compute::scratch;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The most rows that are few.
 const MOST_ROWS: usize = 8;
@@ -78,22 +79,44 @@ fn few_rows<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) -> b
     true
 }
 
-/// Cuts the columns into pieces for the threads, four for each, so that a late thread leaves some to the others.
-fn for_columns(m: usize, k: usize, n: usize, body: impl Fn(Range<usize>) + Sync) {
+/// Cuts B's columns into pieces for the threads, four for each, so that a late thread leaves some to the others.
+///
+/// The pieces of a thread come in one order, and in the other one with the next product with the same matrix: what was read
+/// last is still in the thread's cache.
+fn for_columns<T>(m: usize, b: Matrix<'_, T>, body: impl Fn(Range<usize>) + Sync) {
+    let (k, n) = (b.rows, b.columns);
     if m * k * n < PARALLEL_FROM {
         return body(0..n);
     }
+    let threads = current_threads();
     let units = n.div_ceil(UNIT);
-    let grain = (PARALLEL_FROM / 4).div_ceil(m * k * UNIT).max(units.div_ceil(4 * current_threads()));
-    parallel_for(units, grain, |units| body(units.start * UNIT..(units.end * UNIT).min(n)));
+    let grain = (PARALLEL_FROM / 4).div_ceil(m * k * UNIT).max(units.div_ceil(4 * threads));
+    let pieces = units.div_ceil(grain);
+    let back = TURNS[b.data.as_ptr() as usize / 4096 % TURNS.len()].fetch_xor(true, Ordering::Relaxed);
+    parallel_for(pieces, 1, |range| {
+        for turn in range {
+            let piece = if back { turned(turn, pieces, threads) } else { turn };
+            body(piece * grain * UNIT..((piece + 1) * grain * UNIT).min(n));
+        }
+    });
+}
+
+/// Which way each matrix is read next, by its address.
+static TURNS: [AtomicBool; 64] = [const { AtomicBool::new(false) }; 64];
+
+/// The piece that comes in a thread's turn when it takes its share of the pieces from the other end.
+fn turned(turn: usize, pieces: usize, threads: usize) -> usize {
+    let share = pieces.div_ceil(threads);
+    let first = turn / share * share;
+    first + (first + share).min(pieces) - 1 - turn
 }
 
 fn by_rows<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) {
-    for_columns(a.rows, a.columns, b.columns, |columns| dispatch(ByRows { a, b, columns, target }));
+    for_columns(a.rows, b, |columns| dispatch(ByRows { a, b, columns, target }));
 }
 
 fn by_columns<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) {
-    for_columns(a.rows, a.columns, b.columns, |columns| dispatch(ByColumns { a, b, columns, target }));
+    for_columns(a.rows, b, |columns| dispatch(ByColumns { a, b, columns, target }));
 }
 
 /// Some columns of C, as multiples of rows of B.
@@ -151,23 +174,54 @@ impl<T: Real> ByRows<'_, T> {
         // SAFETY: as the caller promises; each panel ends where the columns do or before.
         unsafe {
             while j < end {
-                j += match (end - j) / L::N {
+                j += match (end - j).div_ceil(L::N) {
                     8.. => self.panel::<L, 8>(l, j),
-                    4.. => self.panel::<L, 4>(l, j),
-                    2.. => self.panel::<L, 2>(l, j),
-                    1 => self.panel::<L, 1>(l, j),
-                    _ => self.last_columns(l, j),
+                    7 => self.panel::<L, 7>(l, j),
+                    6 => self.panel::<L, 6>(l, j),
+                    5 => self.panel::<L, 5>(l, j),
+                    4 => self.panel::<L, 4>(l, j),
+                    3 => self.panel::<L, 3>(l, j),
+                    2 => self.panel::<L, 2>(l, j),
+                    _ => self.panel::<L, 1>(l, j),
                 };
             }
         }
     }
 
-    /// `VECTORS` vectors of columns from `j` on; returns how many columns that is.
+    /// `VECTORS` vectors of columns from `j` on, of which the last one may go past the columns' end; returns how many columns
+    /// that is.
     ///
     /// # Safety
     /// There are such columns, and A has one row.
     #[inline(always)]
     unsafe fn panel<L: Lanes<Elem = T>, const VECTORS: usize>(&self, l: L, j: usize) -> usize {
+        let count = (self.columns.end - j).min(VECTORS * L::N);
+        // SAFETY: as the caller promises; all columns but the last vector's are there.
+        unsafe {
+            if count == VECTORS * L::N {
+                self.sums::<L, VECTORS>(l, j, |row, _| l.load(row), |to, sum, _| l.store(to, sum));
+            } else {
+                let last = count - (VECTORS - 1) * L::N;
+                let load = |row, v| if v + 1 < VECTORS { l.load(row) } else { l.load_first(row, last) };
+                let store = |to, sum, v| if v + 1 < VECTORS { l.store(to, sum) } else { l.store_first(to, sum, last) };
+                self.sums::<L, VECTORS>(l, j, load, store);
+            }
+        }
+        count
+    }
+
+    /// The sums of a panel, with ways to read and to write its vector of a number.
+    ///
+    /// # Safety
+    /// What is read and written is there, and A has one row.
+    #[inline(always)]
+    unsafe fn sums<L: Lanes<Elem = T>, const VECTORS: usize>(
+        &self,
+        l: L,
+        j: usize,
+        load: impl Fn(*const T, usize) -> L::V,
+        store: impl Fn(*mut T, L::V, usize),
+    ) {
         let (a, b, target) = (self.a, self.b, self.target);
         // SAFETY: as the caller promises; what is fetched ahead need not exist.
         unsafe {
@@ -179,7 +233,7 @@ impl<T: Real> ByRows<'_, T> {
                 let ahead = row.wrapping_add(AHEAD * b.row_stride);
                 for v in 0..VECTORS {
                     l.prefetch(ahead.wrapping_add(v * L::N));
-                    sums[v] = l.mul_add(factor, l.load(row.add(v * L::N)), sums[v]);
+                    sums[v] = l.mul_add(factor, load(row.add(v * L::N), v), sums[v]);
                 }
                 x = x.wrapping_add(a.column_stride);
                 row = row.wrapping_add(b.row_stride);
@@ -188,31 +242,9 @@ impl<T: Real> ByRows<'_, T> {
             let results = sums;
             for (v, sum) in results.into_iter().enumerate() {
                 let to = to.add(v * L::N);
-                l.store(to, if target.accumulate { l.add(l.load(to), sum) } else { sum });
+                store(to, if target.accumulate { l.add(load(to, v), sum) } else { sum }, v);
             }
         }
-        VECTORS * L::N
-    }
-
-    /// The columns from `j` on, fewer than a vector has; returns how many.
-    ///
-    /// # Safety
-    /// There are such columns, and A has one row.
-    #[inline(always)]
-    unsafe fn last_columns<L: Lanes<Elem = T>>(&self, l: L, j: usize) -> usize {
-        let (a, b, target) = (self.a, self.b, self.target);
-        let count = self.columns.end - j;
-        // SAFETY: as the caller promises.
-        unsafe {
-            let mut sum = l.splat(T::zero());
-            for p in 0..a.columns {
-                let factor = l.splat(*a.data.as_ptr().add(p * a.column_stride));
-                sum = l.mul_add(factor, l.load_first(b.data.as_ptr().add(p * b.row_stride + j), count), sum);
-            }
-            let to = target.data.add(j);
-            l.store_first(to, if target.accumulate { l.add(l.load_first(to, count), sum) } else { sum }, count);
-        }
-        count
     }
 
     /// Adds the multiples of rows `p..p + STEP` of B to rows `i..i + ROWS` of C, and returns `ROWS`.

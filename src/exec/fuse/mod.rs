@@ -157,7 +157,7 @@ pub(super) fn fuse(items: &mut Vec<Item>, used_outside: &dyn Fn(usize) -> bool) 
 pub(super) fn for_inputs(item: &Item, mut visit: impl FnMut(u32)) {
     match item {
         Item::Step(step) => step.inputs.iter().for_each(|i| visit(i.slot)),
-        Item::Frame(frame) => frame.enters.iter().for_each(|e| visit(e.input.slot)),
+        Item::Frames(frames) => frames.iter().flat_map(|f| &f.enters).for_each(|e| visit(e.input.slot)),
         Item::Fused(fused) => fused.inputs.iter().for_each(|i| visit(i.slot)),
     }
 }

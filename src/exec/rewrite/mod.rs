@@ -42,6 +42,8 @@ pub struct Rewrites {
     pub fuse_elementwise: bool,
     /// What does not change from one iteration of a loop to the next is computed once.
     pub hoist_invariants: bool,
+    /// Loops that need nothing of each other run at the same time.
+    pub loops_side_by_side: bool,
 }
 
 impl Rewrites {
@@ -58,6 +60,7 @@ impl Rewrites {
         simplify_loops: true,
         fuse_elementwise: true,
         hoist_invariants: true,
+        loops_side_by_side: true,
     };
     /// No rewrite: the plan runs the graph's nodes as they are.
     pub const NONE: Rewrites = Rewrites {
@@ -72,6 +75,7 @@ impl Rewrites {
         simplify_loops: false,
         fuse_elementwise: false,
         hoist_invariants: false,
+        loops_side_by_side: false,
     };
 }
 
@@ -214,7 +218,7 @@ impl FlowNode {
     }
 
     /// Calls count as stateful: what they call may be.
-    fn is_stateful(&self) -> bool {
+    pub fn is_stateful(&self) -> bool {
         match self.kernel() {
             Some(Kernel::Stateful(_) | Kernel::StatefulPrepared(_)) => self.info.op != "Switch",
             Some(_) => false,
