@@ -1,6 +1,6 @@
 //! Results with each rewrite on and off, alone and together, on graphs of fixed and of random form.
 
-use metagraph::nn::{GRUCell, LSTMCell, MultiRNNCell, RNNCell, RnnOptions};
+use metagraph::nn::{BidirectionalOptions, GRUCell, LSTMCell, MultiRNNCell, RNNCell, RnnOptions};
 use metagraph::{DType, GradientOptions, Graph, Operation, Output, Result, Rewrites, Session, SessionOptions, Shape, Tensor};
 
 /// Each rewrite alone, and all but each.
@@ -253,5 +253,58 @@ fn constants_that_wait() -> Result<()> {
     }
     let fed = [(x, &Tensor::scalar(f32::NAN)), (flag, &Tensor::scalar(true))];
     assert!(Session::new(&g).run(&[branch], &fed).unwrap_err().to_string().contains("waited for"));
+    Ok(())
+}
+
+/// Both directions of a bidirectional network and their gradients; loops of different lengths, of which one needs the
+/// other, or fails.
+#[test]
+fn independent_loops() -> Result<()> {
+    let g = Graph::new();
+    g.set_random_seed(3);
+    let x = g.placeholder(DType::Float, [Some(3), None, Some(4)])?;
+    let lengths = g.constant(Tensor::vector(&[2i32, 5, 1]))?;
+    let options = BidirectionalOptions {
+        sequence_length: Some(lengths.into()),
+        dtype: Some(DType::Float),
+        ..BidirectionalOptions::default()
+    };
+    let both = g.bidirectional_dynamic_rnn(&LSTMCell::new(5), &GRUCell::new(6), x, &options)?;
+    let axis = g.constant(2i32)?;
+    let joined = g.op("ConcatV2").input_list(&[both.outputs.0, both.outputs.1]).input(axis).output()?;
+    let square = g.square(joined)?;
+    let mut xs: Vec<Output> = g.trainable_variables().iter().map(|v| v.value()).collect::<Result<_>>()?;
+    xs.push(x);
+    let gradients = g.gradients(&[square], &xs, &GradientOptions::default())?;
+    let mut fetches = vec![joined];
+    fetches.extend(gradients.into_iter().flatten().filter_map(|gradient| gradient.dense()));
+    let init = g.global_variables_initializer()?;
+    for steps in [5, 9] {
+        check_after("bidirectional", &g, &[init], &fetches, &[(x, &Random(5).tensor(&[3, steps, 4]))]);
+    }
+
+    let g = Graph::new();
+    let start = g.placeholder(DType::Float, [None, Some(8)])?;
+    let grow = |times: i32, from: Output, checked: bool| {
+        let zero = g.constant(0i32)?;
+        let below = |g: &Graph, v: &Vec<Output>| g.op("Less").input(v[0]).input(g.constant(times)?).output();
+        let body = |g: &Graph, v: Vec<Output>| {
+            let next = g.op("AddV2").input(v[0]).input(g.constant(1i32)?).output()?;
+            let product = g.op("MatMul").input(v[1]).input(v[1]).attr("transpose_b", true).output()?;
+            let small = g.op("Tanh").input(g.op("MatMul").input(product).input(v[1]).output()?).output()?;
+            let message = if checked { "too far" } else { "" };
+            let small = if checked { g.op("CheckNumerics").input(small).attr("message", message).output()? } else { small };
+            Ok(vec![next, small])
+        };
+        Ok(g.while_loop(below, body, vec![zero, from], &metagraph::WhileOptions::default())?[1])
+    };
+    let (short, long) = (grow(2, start, false)?, grow(40, start, true)?);
+    let (after, sure) = (grow(3, short, true)?, grow(7, start, false)?);
+    let value = Random(9).tensor(&[5, 8]);
+    check("four loops", &g, &[short, long, after, sure], &[(start, &value)]);
+    let bad = Tensor::new(&[1, 8], vec![f32::NAN; 8])?;
+    check("two fail", &g, &[short, long, after, sure], &[(start, &bad)]);
+    let error = Session::new(&g).run(&[long, sure], &[(start, &bad)]).expect_err("not a number").to_string();
+    assert!(error.contains("too far") && error.contains("iteration 0"), "{error}");
     Ok(())
 }

@@ -46,6 +46,7 @@ impl DataWriter {
             return Ok(crc32c_append(crc, bytes));
         }
         self.flush()?;
+        self.file.reserve(self.position - bytes.len() as u64, bytes.len() as u64);
         let mut crc = crc;
         for chunk in bytes.chunks(CHUNK) {
             crc = crc32c_append(crc, chunk);

@@ -153,6 +153,19 @@ impl TempFile {
         }
     }
 
+    /// Tells the system of bytes to come. Where a file takes the name of another one, some file systems else look for a place
+    /// for all of it, and begin to write, before they rename it.
+    pub fn reserve(&self, offset: u64, len: u64) {
+        #[cfg(target_os = "linux")]
+        if let (Some(file), Ok(offset), Ok(len)) = (&self.file, offset.try_into(), len.try_into()) {
+            use std::os::fd::AsRawFd;
+            // SAFETY: the descriptor is open. Where this isn't possible, or there is no room, the write tells.
+            unsafe { libc::fallocate(file.as_raw_fd(), 0, offset, len) };
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (offset, len);
+    }
+
     /// Ends the writing; `sync` waits until the bytes are on the disk.
     pub fn close(&mut self, sync: bool) -> Result<()> {
         match self.file.take() {
