@@ -285,7 +285,7 @@ fn independent_loops() -> Result<()> {
 
     let g = Graph::new();
     let start = g.placeholder(DType::Float, [None, Some(8)])?;
-    let grow = |times: i32, from: Output, checked: bool| {
+    let grow = |times: i32, from: Output, checked: bool| -> Result<Output> {
         let zero = g.constant(0i32)?;
         let below = |g: &Graph, v: &Vec<Output>| g.op("Less").input(v[0]).input(g.constant(times)?).output();
         let body = |g: &Graph, v: Vec<Output>| {

@@ -62,16 +62,15 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     let mut files = Vec::new();
     for path in &paths {
-        if let Err(error) = collect(path, &mut files) {
+        let collected = std::path::absolute(path).and_then(|path| collect(&path, &mut files));
+        if let Err(error) = collected {
             return refuse(&path.display().to_string(), &error);
         }
     }
     let mut report = Report { filter, shapes, ..Report::default() };
-    for file in files {
-        let done = if file.is_dir() { report.model(&file) } else { report.cases(&file) };
-        if let Err(error) = done {
-            return refuse(&file.display().to_string(), &error);
-        }
+    if let Err(why) = elsewhere(|| report.all(&files)) {
+        eprintln!("replay: {why}");
+        return ExitCode::from(2);
     }
     if let Some(out) = json_out
         && let Err(error) = std::fs::write(&out, json!(report.records).to_string())
@@ -106,6 +105,19 @@ fn refuse(what: &str, why: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(2)
 }
 
+/// Runs something in a folder of its own, since some cases write files beside themselves.
+fn elsewhere(run: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let folder = std::env::temp_dir().join(format!("metagraph-replay-{}", std::process::id()));
+    let io = |e: std::io::Error| format!("{}: {e}", folder.display());
+    let here = std::env::current_dir().map_err(io)?;
+    std::fs::create_dir_all(&folder).map_err(io)?;
+    std::env::set_current_dir(&folder).map_err(io)?;
+    let done = run();
+    std::env::set_current_dir(here).map_err(io)?;
+    std::fs::remove_dir_all(&folder).map_err(io)?;
+    done
+}
+
 /// What came of the cases.
 #[derive(Default)]
 struct Report {
@@ -118,6 +130,14 @@ struct Report {
 }
 
 impl Report {
+    fn all(&mut self, files: &[PathBuf]) -> Result<(), String> {
+        for file in files {
+            let done = if file.is_dir() { self.model(file) } else { self.cases(file) };
+            done.map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+        Ok(())
+    }
+
     /// The cases of one file, a line each.
     fn cases(&mut self, file: &Path) -> Result<(), String> {
         let handle = std::fs::File::open(file).map_err(|e| e.to_string())?;
