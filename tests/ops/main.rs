@@ -5,6 +5,7 @@
 //! where it is the op's only list; `_` stands for an output whose value isn't compared.
 
 mod audit;
+mod errors;
 mod gradients;
 mod program;
 mod samples;
@@ -119,14 +120,19 @@ fn gradients_exist_where_tensorflow_has_them() {
     assert!(wrong.is_empty(), "{} ops:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-fn run_row(op: &'static Op, text: &str, feed: Feed) -> Outcome<()> {
-    let say = |e: metagraph::Error| e.to_string();
-    let row = parse_row(op, text)?;
+/// An op's node with what it gives.
+struct Ran {
+    graph: Graph,
+    outputs: Vec<Output>,
+    values: Vec<Tensor>,
+}
+
+fn run_node(op: &'static Op, row: &Row, feed: Feed) -> metagraph::Result<Ran> {
     let graph = Graph::new();
     let mut builder = graph.op(op.name).name("node");
     for (name, value) in &row.attrs {
-        let spec = op.signature().attr(name).ok_or(format!("there is no attribute {name}"))?;
-        builder = builder.attr(name, spec.parse_value(value).map_err(say)?);
+        let spec = op.signature().attr(name).unwrap_or_else(|| panic!("{} has no attribute {name}", op.name));
+        builder = builder.attr(name, spec.parse_value(value)?);
     }
     let mut feeds: Vec<(Output, &Tensor)> = Vec::new();
     for (arg, tensors) in op.signature().inputs.iter().zip(&row.inputs) {
@@ -134,24 +140,31 @@ fn run_row(op: &'static Op, text: &str, feed: Feed) -> Outcome<()> {
         for tensor in tensors {
             let shape = match feed {
                 Feed::Constants => {
-                    outputs.push(graph.constant(tensor).map_err(say)?);
+                    outputs.push(graph.constant(tensor)?);
                     continue;
                 }
                 Feed::KnownRank => Shape::from(vec![None; tensor.rank()]),
                 Feed::Unknown => Shape::unknown(),
             };
-            let placeholder = graph.placeholder(tensor.dtype(), shape).map_err(say)?;
+            let placeholder = graph.placeholder(tensor.dtype(), shape)?;
             feeds.push((placeholder, tensor));
             outputs.push(placeholder);
         }
         builder = if is_list(arg) { builder.input_list(&outputs) } else { builder.input(outputs[0]) };
     }
-    let outputs = builder.outputs().map_err(say)?;
+    let outputs = builder.outputs()?;
+    let values = Session::new(&graph).run(&outputs, &feeds)?;
+    Ok(Ran { graph, outputs, values })
+}
+
+fn run_row(op: &'static Op, text: &str, feed: Feed) -> Outcome<()> {
+    let say = |e: metagraph::Error| e.to_string();
+    let row = parse_row(op, text)?;
+    let Ran { graph, outputs, values } = run_node(op, &row, feed).map_err(say)?;
     if outputs.len() != row.outputs.len() {
         return Err(format!("{} outputs, the row has {}", outputs.len(), row.outputs.len()));
     }
-    let got = Session::new(&graph).run(&outputs, &feeds).map_err(say)?;
-    for (index, (got, expected)) in got.iter().zip(&row.outputs).enumerate() {
+    for (index, (got, expected)) in values.iter().zip(&row.outputs).enumerate() {
         if let Some(expected) = expected {
             compare(got, expected).map_err(|why| format!("output {index}: {why}"))?;
         }

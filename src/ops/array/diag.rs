@@ -546,14 +546,14 @@ fn band_part_kernel(ctx: &mut KernelCtx) -> Result<()> {
     };
     let (rows, columns) = (*rows, *columns);
     let mut limits = [0i64; 2];
-    for (i, (name, size)) in [("num_lower", rows), ("num_upper", columns)].into_iter().enumerate() {
+    for (i, (name, what, size)) in [("num_lower", "rows", rows), ("num_upper", "columns", columns)].into_iter().enumerate() {
         let limit = ctx.input(i + 1)?;
         if limit.rank() != 0 {
             bail!(InvalidArgument, "{name} must be scalar, got shape {:?}", limit.dims());
         }
         let value = limit.item_i64()?;
         if value > size as i64 {
-            bail!(InvalidArgument, "{name} must be negative or less or equal to the size of the matrix ({size}) got: {value}");
+            bail!(InvalidArgument, "{name} must be negative or less or equal to number of {what} ({size}) got: {value}");
         }
         limits[i] = if value < 0 { i64::MAX / 4 } else { value };
     }

@@ -170,7 +170,7 @@ pub(crate) fn gather_tensor(params: &Tensor, indices: &Tensor, axis: i64, batch_
     let mut dims = Dims::from_slice(&params.dims()[..axis]);
     dims.extend_from_slice(&indices.dims()[batch..]);
     dims.extend_from_slice(&params.dims()[axis + 1..]);
-    if dims.contains(&0) && params.dims()[axis + 1..].contains(&0) {
+    if dims.contains(&0) {
         return Tensor::zeros(params.dtype(), &dims);
     }
     let places = checked_indices(indices, params.dims()[axis])?;

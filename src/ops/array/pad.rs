@@ -150,8 +150,9 @@ fn mirrored(size: usize, (before, after): (usize, usize), offset: usize) -> Resu
     if before.max(after) + offset > size {
         bail!(
             InvalidArgument,
-            "paddings must be {} the dimension size: {before}, {after} for size {size}",
-            if offset == 1 { "less than" } else { "no greater than" }
+            "paddings must be {} the dimension size: {before}, {after} {} {size}",
+            if offset == 1 { "less than" } else { "no greater than" },
+            if offset == 1 { "not less than" } else { "greater than" }
         );
     }
     let left = (0..before).map(|i| before - 1 - i + offset);
@@ -165,8 +166,9 @@ fn mirror_pad_kernel(ctx: &mut KernelCtx) -> Result<()> {
     let offset = mirror_offset(ctx.node().string("mode")?);
     let mut output = input.clone();
     for (axis, &pair) in pairs.iter().enumerate() {
+        let places = mirrored(input.dims()[axis], pair, offset)?;
         if pair != (0, 0) {
-            output = take(&output, axis, &mirrored(input.dims()[axis], pair, offset)?)?;
+            output = take(&output, axis, &places)?;
         }
     }
     ctx.set(0, output)

@@ -128,7 +128,7 @@ fn limits(ctx: &KernelCtx, channels: Channels) -> Result<Vec<(f32, f32)>> {
 /// A range that holds zero and isn't too narrow.
 fn widened((min, max): (f32, f32), least: f32) -> Result<(f32, f32)> {
     if !min.is_finite() || !max.is_finite() || max < min {
-        bail!(InvalidArgument, "max_range must be larger than min_range and both finite, got {min} and {max}");
+        bail!(InvalidArgument, "input_max_range must be larger than input_min_range, and both finite: got {min} and {max}");
     }
     let low = min.min(0.0);
     let epsilon = min.abs().max(max.abs()).max(1.0) * least;

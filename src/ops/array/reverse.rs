@@ -185,10 +185,10 @@ fn reverse_sequence_kernel(ctx: &mut KernelCtx) -> Result<()> {
     let lengths = lengths.to_i64s()?;
     for (i, &length) in lengths.iter().enumerate() {
         if length < 0 {
-            bail!(InvalidArgument, "seq_lengths({i}) < 0");
+            bail!(InvalidArgument, "seq_lens({i}) < 0");
         }
         if length > dims[seq] as i64 {
-            bail!(InvalidArgument, "seq_lengths({i}) > input.dims({seq})");
+            bail!(InvalidArgument, "seq_lens({i}) > input.dims({seq})");
         }
     }
     let (first, second) = (batch.min(seq), batch.max(seq));

@@ -63,18 +63,20 @@ fn split_shape(ctx: &mut InferCtx) -> Result<()> {
         (_, None) => Shape::unknown(),
         (Some(axis), Some(rank)) => {
             let axis = resolve_axis(axis.item_i64()?, rank, "Expected split_dim")? as isize;
-            let part = input.dim(axis).map(|size| evenly(size, count)).transpose()?;
+            let part = input.dim(axis).map(|size| evenly(axis as usize, size, count)).transpose()?;
             input.with_dim(axis, part)
         }
     };
     (0..count).try_for_each(|i| ctx.set(i, shape.clone()))
 }
 
-fn evenly(size: usize, count: usize) -> Result<usize> {
+/// The size of one of `count` equal parts of dimension `axis`.
+fn evenly(axis: usize, size: usize, count: usize) -> Result<usize> {
     if count == 0 || !size.is_multiple_of(count) {
         bail!(
             InvalidArgument,
-            "Number of ways to split should evenly divide the split dimension, but got split_dim size {size} and num_split {count}"
+            "Number of ways to split should evenly divide the split dimension, but got split_dim {axis} (size = {size}) and num_split \
+             {count}"
         );
     }
     Ok(size / count)
@@ -120,7 +122,7 @@ fn set_all(ctx: &mut KernelCtx, parts: Vec<Tensor>) -> Result<()> {
 fn split_kernel(ctx: &mut KernelCtx) -> Result<()> {
     let (value, count) = (ctx.input(1)?, ctx.num_outputs());
     let axis = split_axis(ctx.input(0)?, value.rank())?;
-    let size = evenly(value.dims()[axis], count)?;
+    let size = evenly(axis, value.dims()[axis], count)?;
     let parts = cut(value, axis, std::iter::repeat_n(size, count))?;
     set_all(ctx, parts)
 }

@@ -131,7 +131,11 @@ fn dynamic_stitch_kernel(ctx: &mut KernelCtx) -> Result<()> {
         }
         for (at, &index) in indices.as_slice::<i32>()?.iter().enumerate() {
             if index < 0 {
-                bail!(InvalidArgument, "indices[{i}]{} = {index} must be >= 0", position(indices.dims(), at));
+                bail!(
+                    InvalidArgument,
+                    "indices[{i}] is out of range: element {} is {index}, which must be >= 0",
+                    position(indices.dims(), at)
+                );
             }
             rows = rows.max(i64::from(index) + 1);
         }

@@ -107,7 +107,11 @@ fn transpose_kernel(ctx: &mut KernelCtx, conjugate: bool) -> Result<()> {
         order.push(from);
     }
     if let Some(missing) = (0..rank).find(|i| !order.contains(i)) {
-        bail!(InvalidArgument, "{missing} is missing from {order:?}.");
+        bail!(
+            InvalidArgument,
+            "{missing} is missing from {{{}}}.",
+            order.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
+        );
     }
     let mut output = permute(input, &order)?;
     if conjugate {

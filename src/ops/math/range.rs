@@ -86,6 +86,12 @@ fn range_shape(ctx: &mut InferCtx) -> Result<()> {
 ///
 /// # Errors
 /// `InvalidArgument` for a step of zero, or one away from the limit.
+/// A scalar without its dtype.
+fn number(scalar: &Tensor) -> String {
+    let text = scalar.to_string();
+    text.split_once(' ').map_or(text.clone(), |(_, number)| number.to_string())
+}
+
 fn range_size(start: &Tensor, limit: &Tensor, delta: &Tensor) -> Result<usize> {
     for (tensor, name) in [(start, "start"), (limit, "limit"), (delta, "delta")] {
         if tensor.len() != 1 {
@@ -98,7 +104,7 @@ fn range_size(start: &Tensor, limit: &Tensor, delta: &Tensor) -> Result<usize> {
         }
         if !fits {
             let (relation, sign) = if forward { ("<=", ">") } else { (">=", "<") };
-            bail!(InvalidArgument, "Requires start {relation} limit when delta {sign} 0: {start}/{limit}");
+            bail!(InvalidArgument, "Requires start {relation} limit when delta {sign} 0: {}/{}", number(start), number(limit));
         }
         Ok(())
     };

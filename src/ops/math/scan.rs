@@ -73,6 +73,8 @@ pub(in crate::ops) static OPS: &[Op] = &[
             "f32[1 2 -inf], i32 0 => f32[1 2.3132617 2.3132617]",
             "exclusive=true; f32[1 2 -inf], i32 0 => f32[-inf 1 2.3132617]",
             "reverse=true; f64[-inf 1 -inf 2], i32 0 => f64[2.313261687518223 2.313261687518223 2 2]",
+            "f32[1 nan nan], i32 0 => f32[1 1.6931472 2.3862944]",
+            "f32[1 inf inf], i32 0 => f32[1 inf nan]",
         ],
     ),
 ];
@@ -176,10 +178,12 @@ fn cumulative_logsumexp(ctx: &mut KernelCtx) -> Result<()> {
     })
 }
 
-/// `ln(e^a + e^b)` without overflow.
+/// `ln(e^a + e^b)` without overflow. As in TensorFlow, `b` counts as `a` where it is no number, and two positive infinities
+/// give none.
 fn log_add_exp<T: Float>(a: T, b: T) -> T {
-    let (low, high) = if a < b { (a, b) } else { (b, a) };
-    if low == high && high.is_infinite() {
+    let low = if b < a { b } else { a };
+    let high = if a < b { b } else { a };
+    if high == <T as Real>::LOWEST {
         return high;
     }
     Number::add(high, Inexact::ln_1p(Inexact::exp(Number::sub(low, high))))

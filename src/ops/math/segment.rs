@@ -272,18 +272,16 @@ pub(super) fn check_increasing(ids: &[i64]) -> Result<usize> {
     let Some(&last) = ids.last() else { return Ok(0) };
     let count = last.checked_add(1).filter(|&c| c > 0);
     let Some(count) = count else { bail!(InvalidArgument, "segment ids must be >= 0") };
-    let mut previous = 0;
-    for &id in ids {
+    for (at, &id) in ids.iter().enumerate() {
+        if ids.get(at + 1).is_some_and(|&next| next < id) {
+            bail!(InvalidArgument, "segment ids are not increasing");
+        }
         if id < 0 || id >= count {
             bail!(
                 InvalidArgument,
                 "Segment id {id} out of range [0, {count}), possibly because 'segment_ids' input is not sorted."
             );
         }
-        if id < previous {
-            bail!(InvalidArgument, "segment ids are not increasing");
-        }
-        previous = id;
     }
     Ok(count as usize)
 }

@@ -180,7 +180,11 @@ fn select(ctx: &mut KernelCtx) -> Result<()> {
             select_broadcast(ctx, &columns)
         }
         _ if *t == dims[..] => select_broadcast(ctx, &dims),
-        _ => bail!(InvalidArgument, "'cond' of shape {dims:?} must be a scalar, a vector or of the shape {t:?} of 'then'"),
+        _ => bail!(
+            InvalidArgument,
+            "Inputs to operation {} of type Select must have the same size and shape.  Input 0: {dims:?} != input 1: {t:?}",
+            ctx.node().name
+        ),
     }
 }
 

@@ -204,19 +204,16 @@ fn add(ctx: &mut KernelCtx) -> Result<()> {
         let values = dispatch!(a.values.dtype(), numbers, T => {
             let (x, y) = (a.values.as_slice::<T>()?, b.values.as_slice::<T>()?);
             let mut sums: Vec<T> = Vec::new();
-            let (mut taken_a, mut taken_b) = (0, 0);
             union(&a, &b, |i, j| {
-                // What is left of one part once the other is used up stays, however small.
-                let is_left = i.is_none() && taken_a == a.len() || j.is_none() && taken_b == b.len();
-                taken_a += usize::from(i.is_some());
-                taken_b += usize::from(j.is_some());
+                // What only one part has stays, however small.
+                let is_sum = i.is_some() && j.is_some();
                 let (sum, index) = match (i, j) {
                     (Some(i), Some(j)) => (Number::add(x[i], y[j]), a.index(i)),
                     (Some(i), None) => (x[i], a.index(i)),
                     (None, Some(j)) => (y[j], b.index(j)),
                     (None, None) => return,
                 };
-                if is_left || thresh <= sum.magnitude() {
+                if !is_sum || thresh <= sum.magnitude() {
                     sums.push(sum);
                     indices.extend_from_slice(index);
                 }

@@ -111,7 +111,7 @@ fn reshape_shape(ctx: &mut InferCtx) -> Result<()> {
 }
 
 /// The new shape with its -1 filled in.
-fn complete_shape(dense_size: i64, new_shape: &[i64]) -> Result<Vec<i64>> {
+fn complete_shape(old_shape: &[i64], dense_size: i64, new_shape: &[i64]) -> Result<Vec<i64>> {
     let mut unknown = None;
     let mut product = 1i64;
     for (at, &size) in new_shape.iter().enumerate() {
@@ -143,7 +143,8 @@ fn complete_shape(dense_size: i64, new_shape: &[i64]) -> Result<Vec<i64>> {
     if product != dense_size {
         bail!(
             InvalidArgument,
-            "Input to reshape is a SparseTensor with {dense_size} dense values, but the requested shape {new_shape:?} does not fit"
+            "Input to reshape is a tensor with {dense_size} dense values, but the requested shape has {product}. \
+             input_shape={old_shape:?} output_shape={shape:?}"
         );
     }
     Ok(shape)
@@ -166,7 +167,7 @@ fn reshape(ctx: &mut KernelCtx) -> Result<()> {
     }
     let old = shape.as_slice::<i64>()?;
     let dense_size = checked_product(old)?;
-    let new = complete_shape(dense_size, requested.as_slice()?)?;
+    let new = complete_shape(old, dense_size, requested.as_slice()?)?;
     let indices = if old == new {
         input.clone()
     } else {

@@ -90,12 +90,7 @@ impl<'a> Sparse<'a> {
             );
         }
         if indices.dims()[1] != shape.len() {
-            bail!(
-                InvalidArgument,
-                "Index rank and shape rank do not match: got indices of rank {} and a shape of rank {}",
-                indices.dims()[1],
-                shape.len()
-            );
+            bail!(InvalidArgument, "Index rank ({}) and shape rank ({}) do not match", indices.dims()[1], shape.len());
         }
         let shape = shape.as_slice::<i64>()?;
         checked_product(shape)?;

@@ -106,7 +106,7 @@ pub(crate) fn tensor_bytes(tensor: &Tensor) -> Result<Bytes> {
 /// # Errors
 /// `InvalidArgument` for bytes that are none.
 pub(crate) fn tensor_of_bytes(bytes: &Bytes) -> Result<Tensor> {
-    let unreadable = |_| Error::invalid_argument("Could not parse serialized TensorProto".to_string());
+    let unreadable = |_| Error::invalid_argument("Could not parse `serialized` as TensorProto".to_string());
     let message = TensorProto::decode(&bytes[..]).map_err(unreadable)?;
     Tensor::from_message(&message).map_err(|e| Error::invalid_argument(e.message()))
 }
