@@ -22,6 +22,7 @@ const PER_THREAD: usize = 2 << 20;
 pub(super) struct DataWriter {
     file: TempFile,
     buffer: Vec<u8>,
+    /// The number of bytes so far, those in the buffer included.
     position: u64,
 }
 
@@ -37,16 +38,16 @@ impl DataWriter {
 
     /// Appends bytes and extends a checksum by them.
     pub fn append(&mut self, bytes: &[u8], crc: u32) -> Result<u32> {
+        if self.buffer.len() + bytes.len() > CHUNK || bytes.len() >= DIRECT {
+            self.flush()?;
+        }
+        let start = self.position;
         self.position += bytes.len() as u64;
         if bytes.len() < DIRECT {
-            if self.buffer.len() + bytes.len() > CHUNK {
-                self.flush()?;
-            }
             self.buffer.extend_from_slice(bytes);
             return Ok(crc32c_append(crc, bytes));
         }
-        self.flush()?;
-        self.file.reserve(self.position - bytes.len() as u64, bytes.len() as u64);
+        self.file.reserve(start, bytes.len() as u64);
         let mut crc = crc;
         for chunk in bytes.chunks(CHUNK) {
             crc = crc32c_append(crc, chunk);
@@ -67,6 +68,7 @@ impl DataWriter {
     }
 
     fn flush(&mut self) -> Result<()> {
+        self.file.reserve(self.position - self.buffer.len() as u64, self.buffer.len() as u64);
         self.file.append(&self.buffer)?;
         self.buffer.clear();
         Ok(())

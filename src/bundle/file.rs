@@ -153,11 +153,11 @@ impl TempFile {
         }
     }
 
-    /// Tells the system of bytes to come. Where a file takes the name of another one, some file systems else look for a place
-    /// for all of it, and begin to write, before they rename it.
+    /// Tells the system of bytes to come. A file some of whose bytes have no place yet is written to the disk, all of it, when
+    /// it takes the name of another one (ext4's `auto_da_alloc`), which takes longer than all else.
     pub fn reserve(&self, offset: u64, len: u64) {
         #[cfg(target_os = "linux")]
-        if let (Some(file), Ok(offset), Ok(len)) = (&self.file, offset.try_into(), len.try_into()) {
+        if let (Some(file), 1.., Ok(offset), Ok(len)) = (&self.file, len, offset.try_into(), len.try_into()) {
             use std::os::fd::AsRawFd;
             // SAFETY: the descriptor is open. Where this isn't possible, or there is no room, the write tells.
             unsafe { libc::fallocate(file.as_raw_fd(), 0, offset, len) };
