@@ -1,11 +1,14 @@
 //! Replays recorded TensorFlow sessions:
-//! `replay [--filter SUBSTRING] [--shapes] [--json OUT] [--known FILE] [--support DIR] PATH...`
+//! `replay [--filter SUBSTRING] [--shapes] [--rewrites WHICH] [--json OUT] [--known FILE] [--support DIR] PATH...`
 //!
 //! A PATH is a case file (`*.jsonl.gz`), a model folder (with a `case.json`), or a folder of either. Exit status 0 if all
 //! cases passed, 1 if one failed, 2 for wrong use. `--known` names a file of cases that are known to fail, one a line:
 //! then only another failure, or a listed case that passes, is an error. `UPDATE=1` takes cases that pass now off the list.
 //! `--shapes` runs the graphs without rewrites, node by node, within loops too, and compares what each node gives with the
 //! dtype and shape that were inferred of it; what differs is a failure. `--support` writes what is supported into the README.md and OPS.md of a folder.
+//!
+//! `--rewrites` tells which rewrites of the plan are made: `all`, `none`, `NAME` for that one alone, `-NAME` for all others, and
+//! `each` for every choice of these, one after the other.
 
 use base64::Engine;
 use metagraph::graph::ImportOptions;
@@ -16,7 +19,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 mod models;
@@ -27,7 +30,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let (mut filter, mut json_out, mut known_file, mut support_dir, mut paths) = (String::new(), None, None, None, Vec::new());
-    let mut shapes = false;
+    let (mut shapes, mut rewrites) = (false, vec![Rewrites::ALL]);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -36,6 +39,10 @@ fn main() -> ExitCode {
                 None => return usage(),
             },
             "--shapes" => shapes = true,
+            "--rewrites" => match arguments.next().as_deref().map(choices) {
+                Some(named) if !named.is_empty() => rewrites = named,
+                _ => return usage(),
+            },
             "--json" => match arguments.next() {
                 Some(value) => json_out = Some(value),
                 None => return usage(),
@@ -68,10 +75,17 @@ fn main() -> ExitCode {
         }
     }
     let mut report = Report { filter, shapes, ..Report::default() };
-    if let Err(why) = elsewhere(|| report.all(&files)) {
+    let each = |report: &mut Report| {
+        rewrites.iter().try_for_each(|&chosen| {
+            *CHOSEN.lock().unwrap_or_else(PoisonError::into_inner) = chosen;
+            report.all(&files)
+        })
+    };
+    if let Err(why) = elsewhere(|| each(&mut report)) {
         eprintln!("replay: {why}");
         return ExitCode::from(2);
     }
+    report.passed.retain(|name| !report.failed.contains(name));
     if let Some(out) = json_out
         && let Err(error) = std::fs::write(&out, json!(report.records).to_string())
     {
@@ -105,6 +119,49 @@ fn refuse(what: &str, why: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(2)
 }
 
+/// The rewrites of the plans that are made now.
+static CHOSEN: Mutex<Rewrites> = Mutex::new(Rewrites::ALL);
+
+/// The choices that a text names; none if there is no such rewrite.
+fn choices(text: &str) -> Vec<Rewrites> {
+    type Switch = fn(&mut Rewrites) -> &mut bool;
+    let switches: [(&str, Switch); 12] = [
+        ("relax_waits", |r| &mut r.relax_waits),
+        ("drop_identities", |r| &mut r.drop_identities),
+        ("fold_constants", |r| &mut r.fold_constants),
+        ("merge_duplicates", |r| &mut r.merge_duplicates),
+        ("products_before_loops", |r| &mut r.products_before_loops),
+        ("slice_before_products", |r| &mut r.slice_before_products),
+        ("products_after_loops", |r| &mut r.products_after_loops),
+        ("lay_out_matrices", |r| &mut r.lay_out_matrices),
+        ("simplify_loops", |r| &mut r.simplify_loops),
+        ("fuse_elementwise", |r| &mut r.fuse_elementwise),
+        ("hoist_invariants", |r| &mut r.hoist_invariants),
+        ("loops_side_by_side", |r| &mut r.loops_side_by_side),
+    ];
+    let (mut all, mut none) = (vec![Rewrites::ALL], vec![Rewrites::NONE]);
+    for (name, switch) in switches {
+        let (mut alone, mut others) = (Rewrites::NONE, Rewrites::ALL);
+        *switch(&mut alone) = true;
+        *switch(&mut others) = false;
+        match text {
+            "each" => all.extend([alone, others]),
+            _ if text == name => return vec![alone],
+            _ if text.strip_prefix('-') == Some(name) => return vec![others],
+            _ => {}
+        }
+    }
+    match text {
+        "all" => all,
+        "none" => none,
+        "each" => {
+            none.extend(all);
+            none
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// Runs something in a folder of its own, since some cases write files beside themselves.
 fn elsewhere(run: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     let folder = std::env::temp_dir().join(format!("metagraph-replay-{}", std::process::id()));
@@ -124,7 +181,7 @@ struct Report {
     filter: String,
     shapes: bool,
     passed: BTreeSet<String>,
-    failed: Vec<String>,
+    failed: BTreeSet<String>,
     skipped: usize,
     records: Vec<Value>,
 }
@@ -183,7 +240,7 @@ impl Report {
             }
             Err(why) => {
                 println!("FAIL {name}: {}", why.replace('\n', " | "));
-                self.failed.push(name.clone());
+                self.failed.insert(name.clone());
             }
         }
         self.records.push(json!({
@@ -195,7 +252,9 @@ impl Report {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: replay [--filter SUBSTRING] [--shapes] [--json OUT] [--known FILE] [--support DIR] PATH...");
+    eprintln!(
+        "usage: replay [--filter SUBSTRING] [--shapes] [--rewrites WHICH] [--json OUT] [--known FILE] [--support DIR] PATH..."
+    );
     ExitCode::from(2)
 }
 
@@ -234,6 +293,7 @@ fn run_guarded(run: impl FnOnce() -> Result<(), String> + Send + 'static) -> Res
 /// A session; without rewrites where shapes are compared, so that every node runs.
 fn open(graph: &Graph, shapes: bool) -> Session {
     let mut options = SessionOptions::default();
+    options.rewrites = *CHOSEN.lock().unwrap_or_else(PoisonError::into_inner);
     if shapes {
         options.rewrites = Rewrites::NONE;
     }
