@@ -3,7 +3,7 @@
 use super::coding::{get_fixed32, get_varint, mask, put_varint, unmask};
 use super::file::{ReadFile, TempFile};
 use super::runs::Runs;
-use crate::compute::pool::parallel_pieces;
+use crate::compute::pool::{parallel_for, parallel_pieces};
 use crate::error::{Result, bail};
 use bytes::Bytes;
 use crc32c::{crc32c, crc32c_append, crc32c_combine};
@@ -48,12 +48,12 @@ impl DataWriter {
             return Ok(crc32c_append(crc, bytes));
         }
         self.file.reserve(start, bytes.len() as u64);
-        let mut crc = crc;
-        for chunk in bytes.chunks(CHUNK) {
-            crc = crc32c_append(crc, chunk);
-            self.file.append(chunk)?;
-        }
-        Ok(crc)
+        let parts = Parts::default();
+        parallel_for(bytes.len().div_ceil(CHUNK), PER_THREAD / CHUNK, |chunks| {
+            let (from, to) = (chunks.start * CHUNK, (chunks.end * CHUNK).min(bytes.len()));
+            parts.add(from, to - from, write_part(&self.file, &bytes[from..to], start + from as u64));
+        });
+        parts.sum(crc)
     }
 
     /// Appends zeros up to a multiple of `alignment`.
@@ -69,7 +69,7 @@ impl DataWriter {
 
     fn flush(&mut self) -> Result<()> {
         self.file.reserve(self.position - self.buffer.len() as u64, self.buffer.len() as u64);
-        self.file.append(&self.buffer)?;
+        self.file.write_all_at(&self.buffer, self.position - self.buffer.len() as u64)?;
         self.buffer.clear();
         Ok(())
     }
@@ -124,23 +124,42 @@ fn append_length(crc: u32, length: u64) -> u32 {
     }
 }
 
+/// Checksums of parts that threads read or write: where each begins, its length, its sum.
+#[derive(Default)]
+struct Parts(Mutex<Vec<(usize, usize, Result<u32>)>>);
+
+impl Parts {
+    fn add(&self, at: usize, len: usize, crc: Result<u32>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((at, len, crc));
+    }
+
+    /// The checksum that begins with `crc` and goes on with all parts, or the error of the first part that has one.
+    fn sum(self, crc: u32) -> Result<u32> {
+        let mut parts = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        parts.sort_by_key(|&(at, ..)| at);
+        parts.into_iter().try_fold(crc, |crc, (_, len, part)| Ok(crc32c_combine(crc, part?, len)))
+    }
+}
+
 /// Fills a buffer from a file and returns the checksum of what was read; the threads of the pool share a large one.
 pub(super) fn read_bytes(file: &ReadFile, buffer: &mut [u8], offset: u64) -> Result<u32> {
-    let parts = Mutex::new(Vec::new());
+    let parts = Parts::default();
     parallel_pieces(buffer, CHUNK, PER_THREAD / CHUNK, |first, piece| {
         let at = first * CHUNK;
-        let crc = read_part(file, piece, offset + at as u64);
-        parts.lock().unwrap_or_else(PoisonError::into_inner).push((at, piece.len(), crc));
+        parts.add(at, piece.len(), read_part(file, piece, offset + at as u64));
     });
-    let mut parts = parts.into_inner().unwrap_or_else(PoisonError::into_inner);
-    parts.sort_by_key(|&(at, ..)| at);
-    // Combining with nothing before it would lose the first part's checksum.
-    let mut whole = None;
-    for (_, len, part) in parts {
-        let part = part?;
-        whole = Some(whole.map_or(part, |before| crc32c_combine(before, part, len)));
+    parts.sum(0)
+}
+
+fn write_part(file: &TempFile, bytes: &[u8], offset: u64) -> Result<u32> {
+    let mut crc = 0;
+    let mut at = offset;
+    for chunk in bytes.chunks(CHUNK) {
+        crc = crc32c_append(crc, chunk);
+        file.write_all_at(chunk, at)?;
+        at += chunk.len() as u64;
     }
-    Ok(whole.unwrap_or(0))
+    Ok(crc)
 }
 
 fn read_part(file: &ReadFile, buffer: &mut [u8], offset: u64) -> Result<u32> {

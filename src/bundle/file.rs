@@ -125,6 +125,16 @@ fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
 }
 
+#[cfg(unix)]
+fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::write_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_write(file, bytes, offset)
+}
+
 /// A file under a temporary name beside its own, which [`TempFile::commit`] renames. Dropped before that, it is
 /// deleted and what stood under the name stays.
 pub(crate) struct TempFile {
@@ -151,6 +161,20 @@ impl TempFile {
             Some(file) => file.write_all(bytes).map_err(|e| io_error(&self.temporary, &e)),
             None => bail!(Internal, "{} is closed", self.temporary.display()),
         }
+    }
+
+    /// Writes bytes from an offset on; several threads may do so at the same time.
+    pub fn write_all_at(&self, mut bytes: &[u8], mut offset: u64) -> Result<()> {
+        let Some(file) = &self.file else { bail!(Internal, "{} is closed", self.temporary.display()) };
+        while !bytes.is_empty() {
+            match write_at(file, bytes, offset) {
+                Ok(0) => return Err(io_error(&self.temporary, &ErrorKind::WriteZero.into())),
+                Ok(n) => (bytes, offset) = (&bytes[n..], offset + n as u64),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(io_error(&self.temporary, &e)),
+            }
+        }
+        Ok(())
     }
 
     /// Tells the system of bytes to come. A file some of whose bytes have no place yet is written to the disk, all of it, when
