@@ -1,34 +1,11 @@
 //! Results with each rewrite on and off, alone and together, on graphs of fixed and of random form.
 
 use metagraph::nn::{BidirectionalOptions, GRUCell, LSTMCell, MultiRNNCell, RNNCell, RnnOptions};
-use metagraph::{DType, GradientOptions, Graph, Operation, Output, Result, Rewrites, Session, SessionOptions, Shape, Tensor};
-
-/// Each rewrite alone, and all but each.
-fn choices() -> Vec<(String, Rewrites)> {
-    let switches: &[(&str, fn(&mut Rewrites) -> &mut bool)] = &[
-        ("relax_waits", |r| &mut r.relax_waits),
-        ("drop_identities", |r| &mut r.drop_identities),
-        ("fold_constants", |r| &mut r.fold_constants),
-        ("merge_duplicates", |r| &mut r.merge_duplicates),
-        ("products_before_loops", |r| &mut r.products_before_loops),
-        ("slice_before_products", |r| &mut r.slice_before_products),
-        ("lay_out_matrices", |r| &mut r.lay_out_matrices),
-        ("products_after_loops", |r| &mut r.products_after_loops),
-        ("simplify_loops", |r| &mut r.simplify_loops),
-        ("fuse_elementwise", |r| &mut r.fuse_elementwise),
-        ("hoist_invariants", |r| &mut r.hoist_invariants),
-        ("loops_side_by_side", |r| &mut r.loops_side_by_side),
-    ];
-    let mut choices = vec![("all".to_string(), Rewrites::ALL)];
-    for (name, switch) in switches {
-        let (mut alone, mut others) = (Rewrites::NONE, Rewrites::ALL);
-        *switch(&mut alone) = true;
-        *switch(&mut others) = false;
-        choices.push((format!("only {name}"), alone));
-        choices.push((format!("all but {name}"), others));
-    }
-    choices
-}
+use metagraph::ops::TensorArrayOptions;
+use metagraph::{
+    DType, GradientOptions, Graph, Operation, Output, Result, Rewrites, Session, SessionOptions, Shape, Tensor, TensorArray,
+    WhileOptions,
+};
 
 fn close(a: &Tensor, b: &Tensor) -> bool {
     if a.dtype() != b.dtype() || a.dims() != b.dims() {
@@ -57,7 +34,7 @@ fn check_after(what: &str, g: &Graph, init: &[Operation], fetches: &[Output], fe
         session.run(fetches, feeds)
     };
     let expected = run(Rewrites::NONE);
-    for (name, rewrites) in choices() {
+    for (name, rewrites) in Rewrites::choices() {
         match (&expected, run(rewrites)) {
             (Ok(expected), Ok(found)) => {
                 for (at, (a, b)) in expected.iter().zip(&found).enumerate() {
@@ -306,5 +283,43 @@ fn independent_loops() -> Result<()> {
     check("two fail", &g, &[short, long, after, sure], &[(start, &bad)]);
     let error = Session::new(&g).run(&[long, sure], &[(start, &bad)]).expect_err("not a number").to_string();
     assert!(error.contains("too far") && error.contains("iteration 0"), "{error}");
+    Ok(())
+}
+
+/// Two loops on one TensorArray, of which the second has nothing of the first and waits for it alone.
+#[test]
+fn loops_that_wait() -> Result<()> {
+    for through_identity in [false, true] {
+        let g = Graph::new();
+        let x = g.placeholder(DType::Float, [Some(20), Some(20)])?;
+        let n = 40i32;
+        let options = TensorArrayOptions { clear_after_read: false, ..TensorArrayOptions::default() };
+        let array = TensorArray::new(&g, DType::Float, n, &options)?;
+        let fill = |g: &Graph, (i, value, to): (Output, Output, TensorArray)| {
+            let value = g.tanh(g.matmul(value, g.mul(x, 0.1f32)?)?)?;
+            Ok((g.add(i, 1i32)?, value, to.write(g, i, value)?))
+        };
+        let zero = g.placeholder(DType::Int32, Shape::scalar())?;
+        let below = |g: &Graph, (i, ..): &(Output, Output, TensorArray)| g.less(*i, n);
+        let filled = g.while_loop(below, fill, (zero, x, array.clone()), &WhileOptions::default())?;
+        // Reads by the flow that was there before the loop.
+        let flow = filled.2.flow();
+        let last = if through_identity { g.identity(flow)? } else { flow };
+        let start = {
+            let _after = g.control_dependencies(&[last.op])?;
+            g.identity(zero)?
+        };
+        let below = |g: &Graph, (i, _): &(Output, Output)| g.less(*i, n);
+        let add = |g: &Graph, (i, sum): (Output, Output)| {
+            let element = array.read(g, g.sub(n - 1, i)?)?;
+            Ok((g.add(i, 1i32)?, g.tanh(g.add(g.matmul(sum, g.mul(x, 0.1f32)?)?, element)?)?))
+        };
+        let (_, sum) = g.while_loop(below, add, (start, x), &WhileOptions::default())?;
+        let value = Random(4).tensor(&[20, 20]);
+        Session::new(&g).run(&[sum], &[(x, &value), (zero, &Tensor::scalar(0i32))])?;
+        for _ in 0..5 {
+            check("loops that wait", &g, &[sum], &[(x, &value), (zero, &Tensor::scalar(0i32))]);
+        }
+    }
     Ok(())
 }

@@ -19,7 +19,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::mpsc;
 use std::time::Duration;
 
 mod models;
@@ -74,14 +74,9 @@ fn main() -> ExitCode {
             return refuse(&path.display().to_string(), &error);
         }
     }
-    let mut report = Report { filter, shapes, ..Report::default() };
-    let each = |report: &mut Report| {
-        rewrites.iter().try_for_each(|&chosen| {
-            *CHOSEN.lock().unwrap_or_else(PoisonError::into_inner) = chosen;
-            report.all(&files)
-        })
-    };
-    if let Err(why) = elsewhere(|| each(&mut report)) {
+    let mut report = Report { filter, ..Report::default() };
+    let each = || rewrites.iter().try_for_each(|&rewrites| report.all(&files, How { shapes, rewrites }));
+    if let Err(why) = elsewhere(each) {
         eprintln!("replay: {why}");
         return ExitCode::from(2);
     }
@@ -119,47 +114,25 @@ fn refuse(what: &str, why: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// The rewrites of the plans that are made now.
-static CHOSEN: Mutex<Rewrites> = Mutex::new(Rewrites::ALL);
+/// How the cases are run.
+#[derive(Clone, Copy)]
+pub struct How {
+    /// Whether shapes are compared as well; then plans have no rewrites, so that every node runs.
+    pub shapes: bool,
+    pub rewrites: Rewrites,
+}
+
+impl How {
+    fn open(&self, graph: &Graph) -> Session {
+        let mut options = SessionOptions::default();
+        options.rewrites = if self.shapes { Rewrites::NONE } else { self.rewrites };
+        Session::with_options(graph, options)
+    }
+}
 
 /// The choices that a text names; none if there is no such rewrite.
 fn choices(text: &str) -> Vec<Rewrites> {
-    type Switch = fn(&mut Rewrites) -> &mut bool;
-    let switches: [(&str, Switch); 12] = [
-        ("relax_waits", |r| &mut r.relax_waits),
-        ("drop_identities", |r| &mut r.drop_identities),
-        ("fold_constants", |r| &mut r.fold_constants),
-        ("merge_duplicates", |r| &mut r.merge_duplicates),
-        ("products_before_loops", |r| &mut r.products_before_loops),
-        ("slice_before_products", |r| &mut r.slice_before_products),
-        ("products_after_loops", |r| &mut r.products_after_loops),
-        ("lay_out_matrices", |r| &mut r.lay_out_matrices),
-        ("simplify_loops", |r| &mut r.simplify_loops),
-        ("fuse_elementwise", |r| &mut r.fuse_elementwise),
-        ("hoist_invariants", |r| &mut r.hoist_invariants),
-        ("loops_side_by_side", |r| &mut r.loops_side_by_side),
-    ];
-    let (mut all, mut none) = (vec![Rewrites::ALL], vec![Rewrites::NONE]);
-    for (name, switch) in switches {
-        let (mut alone, mut others) = (Rewrites::NONE, Rewrites::ALL);
-        *switch(&mut alone) = true;
-        *switch(&mut others) = false;
-        match text {
-            "each" => all.extend([alone, others]),
-            _ if text == name => return vec![alone],
-            _ if text.strip_prefix('-') == Some(name) => return vec![others],
-            _ => {}
-        }
-    }
-    match text {
-        "all" => all,
-        "none" => none,
-        "each" => {
-            none.extend(all);
-            none
-        }
-        _ => Vec::new(),
-    }
+    Rewrites::choices().into_iter().filter(|(name, _)| text == "each" || text == name).map(|(_, choice)| choice).collect()
 }
 
 /// Runs something in a folder of its own, since some cases write files beside themselves.
@@ -179,7 +152,6 @@ fn elsewhere(run: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
 #[derive(Default)]
 struct Report {
     filter: String,
-    shapes: bool,
     passed: BTreeSet<String>,
     failed: BTreeSet<String>,
     skipped: usize,
@@ -187,35 +159,34 @@ struct Report {
 }
 
 impl Report {
-    fn all(&mut self, files: &[PathBuf]) -> Result<(), String> {
+    fn all(&mut self, files: &[PathBuf], how: How) -> Result<(), String> {
         for file in files {
-            let done = if file.is_dir() { self.model(file) } else { self.cases(file) };
+            let done = if file.is_dir() { self.model(file, how) } else { self.cases(file, how) };
             done.map_err(|error| format!("{}: {error}", file.display()))?;
         }
         Ok(())
     }
 
     /// The cases of one file, a line each.
-    fn cases(&mut self, file: &Path) -> Result<(), String> {
+    fn cases(&mut self, file: &Path, how: How) -> Result<(), String> {
         let handle = std::fs::File::open(file).map_err(|e| e.to_string())?;
         for line in BufReader::new(flate2::read::GzDecoder::new(handle)).lines() {
             let line = line.map_err(|e| e.to_string())?;
             let case: Value = serde_json::from_str(&line).map_err(|e| e.to_string())?;
             let name = case["name"].as_str().unwrap_or("?").to_string();
             let ops = case["ops"].clone();
-            let shapes = self.shapes;
-            self.one(file, name, ops, move || run_case(&case, shapes));
+            self.one(file, name, ops, move || run_case(&case, how));
         }
         Ok(())
     }
 
     /// The runs of one model folder.
-    fn model(&mut self, folder: &Path) -> Result<(), String> {
+    fn model(&mut self, folder: &Path, how: How) -> Result<(), String> {
         let text = std::fs::read_to_string(folder.join("case.json")).map_err(|e| e.to_string())?;
         let case: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
         let base = folder.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
         let stateful = case["runs"].as_array().into_iter().flatten().any(|r| r["stateful"] == true);
-        let model = models::Model { folder: folder.to_path_buf(), case: case.clone(), shapes: self.shapes };
+        let model = models::Model { folder: folder.to_path_buf(), case: case.clone(), how };
         if stateful {
             self.one(folder, format!("model/{base}"), Value::Null, move || model.run_all());
             return Ok(());
@@ -290,29 +261,19 @@ fn run_guarded(run: impl FnOnce() -> Result<(), String> + Send + 'static) -> Res
     receive.recv_timeout(TIMEOUT).unwrap_or_else(|_| Err(format!("no answer within {TIMEOUT:?}")))
 }
 
-/// A session; without rewrites where shapes are compared, so that every node runs.
-fn open(graph: &Graph, shapes: bool) -> Session {
-    let mut options = SessionOptions::default();
-    options.rewrites = *CHOSEN.lock().unwrap_or_else(PoisonError::into_inner);
-    if shapes {
-        options.rewrites = Rewrites::NONE;
-    }
-    Session::with_options(graph, options)
-}
-
-fn run_case(case: &Value, shapes: bool) -> Result<(), String> {
+fn run_case(case: &Value, how: How) -> Result<(), String> {
     let say = |e: metagraph::Error| e.to_string();
     let graph_def = proto::GraphDef::decode(decode(&case["graph"])?.as_slice()).map_err(|e| e.to_string())?;
     let graph = Graph::new();
     graph.import_graph_def(graph_def, &ImportOptions::default()).map_err(say)?;
-    let session = open(&graph, shapes);
+    let session = how.open(&graph);
     for (index, run) in case["runs"].as_array().into_iter().flatten().enumerate() {
-        run_one(&graph, &session, run, shapes).map_err(|e| format!("run {index}: {e}"))?;
+        run_one(&graph, &session, run, how).map_err(|e| format!("run {index}: {e}"))?;
     }
     Ok(())
 }
 
-fn run_one(graph: &Graph, session: &Session, run: &Value, shapes: bool) -> Result<(), String> {
+fn run_one(graph: &Graph, session: &Session, run: &Value, how: How) -> Result<(), String> {
     let say = |e: metagraph::Error| e.to_string();
     let mut feeds = HashMap::new();
     for (name, value) in run["feeds"].as_object().into_iter().flatten() {
@@ -328,7 +289,7 @@ fn run_one(graph: &Graph, session: &Session, run: &Value, shapes: bool) -> Resul
         let outputs = names.iter().map(|n| graph.get_tensor_by_name(n)).collect::<metagraph::Result<Vec<_>>>()?;
         let operations = targets.iter().map(|n| graph.get_operation_by_name(n)).collect::<metagraph::Result<Vec<_>>>()?;
         let feeds = feeds.iter().map(|(n, v)| Ok((graph.get_tensor_by_name(n)?, v))).collect::<metagraph::Result<Vec<_>>>()?;
-        Ok(shapes::run(session, &outputs, &operations, &feeds, shapes))
+        Ok(shapes::run(session, &outputs, &operations, &feeds, how.shapes))
     })();
     let (got, differences) = got.unwrap_or_else(|error| (Err(error), Vec::new()));
     if !differences.is_empty() {

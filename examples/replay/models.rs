@@ -13,8 +13,7 @@ use std::path::PathBuf;
 pub struct Model {
     pub folder: PathBuf,
     pub case: Value,
-    /// Whether shapes are compared as well.
-    pub shapes: bool,
+    pub how: super::How,
 }
 
 impl Model {
@@ -54,14 +53,14 @@ impl Model {
                 let bytes = std::fs::read(self.folder.join(self.text("graph")?)).map_err(|e| e.to_string())?;
                 let def = proto::GraphDef::decode(bytes.as_slice()).map_err(|e| e.to_string())?;
                 graph.import_graph_def(def, &ImportOptions::default()).map_err(say)?;
-                Ok(super::open(&graph, self.shapes))
+                Ok(self.how.open(&graph))
             }
             "metagraph_ckpt" => {
                 let bytes = std::fs::read(self.folder.join(self.text("graph")?)).map_err(|e| e.to_string())?;
                 let meta = proto::MetaGraphDef::decode(bytes.as_slice()).map_err(|e| e.to_string())?;
                 let def = meta.graph_def.ok_or("the MetaGraphDef has no graph")?;
                 graph.import_graph_def(def, &ImportOptions::default()).map_err(say)?;
-                let session = super::open(&graph, self.shapes);
+                let session = self.how.open(&graph);
                 let prefix = format!("{}/{}", self.folder.display(), self.text("checkpoint_prefix")?);
                 let saver = &self.case["saver"];
                 let name = |key: &str| saver[key].as_str().ok_or(format!("case.json's saver has no {key}"));
@@ -98,7 +97,7 @@ impl Model {
         let targets: Vec<_> = run["targets"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let targets =
             targets.iter().map(|n| graph.get_operation_by_name(n)).collect::<metagraph::Result<Vec<_>>>().map_err(say)?;
-        let (got, differences) = super::shapes::run(session, &outputs, &targets, &feeds, self.shapes);
+        let (got, differences) = super::shapes::run(session, &outputs, &targets, &feeds, self.how.shapes);
         let got = got.map_err(say)?;
         if !differences.is_empty() {
             return Err(differences.join("; "));

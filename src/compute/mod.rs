@@ -15,6 +15,7 @@ pub mod lanes;
 pub mod level;
 pub mod linalg;
 pub mod math;
+pub mod pages;
 pub mod pool;
 pub mod program;
 pub mod reduce;

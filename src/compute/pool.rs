@@ -109,8 +109,11 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.lock().shut_down = true;
+        let mut state = self.shared.lock();
+        state.shut_down = true;
+        // Within the lock, so that a worker that has seen this number sees `shut_down` too.
         self.shared.published.fetch_add(1, Ordering::Release);
+        drop(state);
         self.shared.wake.notify_all();
         let this_thread = thread::current().id();
         for worker in self.workers.drain(..).filter(|worker| worker.thread().id() != this_thread) {
@@ -301,15 +304,7 @@ impl Shared {
                 self.help(other);
                 continue;
             }
-            let news = || self.published.load(Ordering::Relaxed) != seen || job.helpers.load(Ordering::Relaxed) == 0;
-            if !spin(SPINS_BEFORE_SLEEP, news) {
-                let mut state = self.lock();
-                while !news() {
-                    state.sleeping += 1;
-                    state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-                    state.sleeping -= 1;
-                }
-            }
+            self.sleep_until(|| self.published.load(Ordering::Relaxed) != seen || job.helpers.load(Ordering::Relaxed) == 0);
         }
     }
 
@@ -326,15 +321,20 @@ impl Shared {
                     return Some(job);
                 }
             }
-            if spin(SPINS_BEFORE_SLEEP, || self.published.load(Ordering::Relaxed) != seen) {
-                continue;
-            }
-            let mut state = self.lock();
-            while self.published.load(Ordering::Relaxed) == seen && !state.shut_down {
-                state.sleeping += 1;
-                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-                state.sleeping -= 1;
-            }
+            self.sleep_until(|| self.published.load(Ordering::Relaxed) != seen);
+        }
+    }
+
+    /// Spins for a while, then sleeps, until there is news.
+    fn sleep_until(&self, news: impl Fn() -> bool) {
+        if spin(SPINS_BEFORE_SLEEP, &news) {
+            return;
+        }
+        let mut state = self.lock();
+        while !news() {
+            state.sleeping += 1;
+            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.sleeping -= 1;
         }
     }
 }

@@ -51,38 +51,43 @@ impl FlowNode {
     }
 }
 
-/// Who takes each node's outputs: node and input, by giving node.
-pub(super) struct Consumers {
-    /// Where the consumers of each node begin; one more for the end.
+/// Lists of items in one piece of memory.
+pub(super) struct Grouped<T> {
+    /// Where each list begins; one more for the end.
     starts: Vec<usize>,
-    all: Vec<(usize, usize)>,
+    items: Vec<T>,
 }
 
-impl Index<usize> for Consumers {
-    type Output = [(usize, usize)];
-
-    fn index(&self, node: usize) -> &[(usize, usize)] {
-        &self.all[self.starts[node]..self.starts[node + 1]]
+impl<T: Copy + Default> Grouped<T> {
+    /// So many lists, from pairs of a list's number and an item.
+    pub fn new(count: usize, pairs: impl Iterator<Item = (usize, T)> + Clone) -> Grouped<T> {
+        let mut starts = vec![0; count + 1];
+        pairs.clone().for_each(|(list, _)| starts[list + 1] += 1);
+        for list in 0..count {
+            starts[list + 1] += starts[list];
+        }
+        let mut items = vec![T::default(); starts[count]];
+        // While lists are filled, the start of each is where its next item goes.
+        for (list, item) in pairs {
+            items[starts[list]] = item;
+            starts[list] += 1;
+        }
+        starts.rotate_right(1);
+        starts[0] = 0;
+        Grouped { starts, items }
     }
 }
 
-/// Lists of one number each for so many, from pairs of a list's number and an item, in memory of one piece.
-pub(super) fn grouped<T: Copy + Default>(count: usize, pairs: impl Iterator<Item = (usize, T)> + Clone) -> (Vec<usize>, Vec<T>) {
-    let mut starts = vec![0; count + 1];
-    pairs.clone().for_each(|(list, _)| starts[list + 1] += 1);
-    for list in 0..count {
-        starts[list + 1] += starts[list];
+impl<T> Index<usize> for Grouped<T> {
+    type Output = [T];
+
+    fn index(&self, list: usize) -> &[T] {
+        &self.items[self.starts[list]..self.starts[list + 1]]
     }
-    let mut all = vec![T::default(); starts[count]];
-    // While lists are filled, the start of each is where its next item goes.
-    for (list, item) in pairs {
-        all[starts[list]] = item;
-        starts[list] += 1;
-    }
-    starts.rotate_right(1);
-    starts[0] = 0;
-    (starts, all)
 }
+
+/// Who takes each node's outputs: node and input, by giving node.
+pub(super) type Consumers = Grouped<(usize, usize)>;
 
 /// The nodes that a step needs.
 pub(super) struct Dataflow {
@@ -103,7 +108,6 @@ impl Dataflow {
                 move |(input, source)| if let Source::Node(from, _) = source { Some((*from, (at, input))) } else { None },
             )
         });
-        let (starts, all) = grouped(self.nodes.len(), taken);
-        Consumers { starts, all }
+        Grouped::new(self.nodes.len(), taken)
     }
 }

@@ -1,9 +1,9 @@
 //! Finds the frame of every node: the part of the graph between the Enters and Exits of one `frame_name`.
 
-use super::dataflow::{Dataflow, Source, grouped};
+use super::dataflow::{Dataflow, Grouped, Source};
 use crate::error::{Result, bail};
 use crate::graph::op::Control;
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 /// The frame outside of all loops.
 pub(super) const ROOT: usize = 0;
@@ -154,12 +154,12 @@ pub(super) fn topological(flow: &Dataflow) -> Result<Vec<usize>> {
         return Ok((0..count).collect());
     }
     let mut pending: Vec<u32> = (0..count).map(|to| needs(to).count() as u32).collect();
-    let (starts, consumers) = grouped(count, (0..count).flat_map(|to| needs(to).map(move |from| (from, to as u32))));
+    let consumers = Grouped::new(count, (0..count).flat_map(|to| needs(to).map(move |from| (from, to as u32))));
     let mut ready: Vec<usize> = (0..count).rev().filter(|&n| pending[n] == 0).collect();
     let mut order = Vec::with_capacity(count);
     while let Some(node) = ready.pop() {
         order.push(node);
-        for &consumer in &consumers[starts[node]..starts[node + 1]] {
+        for &consumer in &consumers[node] {
             pending[consumer as usize] -= 1;
             if pending[consumer as usize] == 0 {
                 ready.push(consumer as usize);

@@ -8,9 +8,9 @@ use crate::graph::op::{Caller, Differentiate, Lookup, SessionState, Signature, S
 use crate::graph::{FunctionRecord, Graph, ImportOptions, Inner};
 use crate::proto::{AttrValue, GradientDef, GraphDef, NameAttrList, NodeDef, attr_value::Value};
 use crate::tensor::Tensor;
+use foldhash::{HashMap, HashMapExt};
 use indexmap::IndexMap;
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 /// The functions that a step may call.

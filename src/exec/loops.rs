@@ -4,8 +4,8 @@
 use super::dataflow::{Consumers, Dataflow, Source};
 use super::frames::{self, Frames, ROOT};
 use crate::graph::op::Control;
+use foldhash::HashSet;
 use smallvec::SmallVec;
-use std::collections::HashSet;
 
 /// A loop variable: `Merge(Enter, NextIteration)`, then a Switch on the loop's condition.
 pub(super) struct LoopVar {

@@ -1,12 +1,13 @@
 //! Finds the nodes that fetches and targets need.
 
 use super::dataflow::{Action, Dataflow, FlowNode, Source};
+use crate::compute::pages;
 use crate::error::{Error, Result, bail};
 use crate::graph::op::{Kernel, NodeInfo};
 use crate::graph::{Graph, Inner, KnownInterfaces, Node, Operation, Output};
 use crate::proto::NameAttrList;
 use crate::tensor::DType;
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 use std::sync::Arc;
 
 const UNSEEN: u32 = u32::MAX;
@@ -33,7 +34,7 @@ pub(super) fn prune(graph: &Graph, feeds: &[Output], fetches: &[Output], targets
         Some(&feed) => Source::Feed(feed),
         None => Source::Node(place[output.op.index as usize] as usize, output.index as usize),
     };
-    let mut nodes = Vec::with_capacity(needed.len());
+    let mut nodes = pages::vec_with_capacity(needed.len());
     let mut known = KnownInterfaces::default();
     for &index in &needed {
         let node = &inner.nodes[index];

@@ -3,10 +3,10 @@
 //! In TensorFlow an Identity of a reference gives the variable's own memory, and assignments write into that memory: who
 //! takes the value sees what was written before it runs, though the Identity ran earlier.
 
-use super::dataflow::{Action, Dataflow, Source, grouped};
+use super::dataflow::{Action, Dataflow, Grouped, Source};
 use super::rewrite::identity::PASSING;
 use crate::graph::op::Control;
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 /// Lets those who run after a write to a variable take the variable itself, not what an Identity read before the write.
 pub(super) fn read_after_writes(flow: &mut Dataflow) {
@@ -32,7 +32,7 @@ pub(super) fn read_after_writes(flow: &mut Dataflow) {
     }
     let consumers = flow.consumers();
     let waits = flow.nodes.iter().enumerate().flat_map(|(at, node)| node.controls.iter().map(move |&control| (control, at)));
-    let (first, waiting) = grouped(count, waits);
+    let waiting = Grouped::new(count, waits);
     // Reads, and what passes them on, by variable.
     let mut readers: HashMap<usize, Vec<usize>> = HashMap::new();
     let starts: Vec<usize> = (0..count).filter(|&at| flow.nodes[at].is_op(PASSING)).collect();
@@ -57,7 +57,7 @@ pub(super) fn read_after_writes(flow: &mut Dataflow) {
         let Some(readers) = readers.get(&root) else { continue };
         let mut stack = writers.clone();
         while let Some(at) = stack.pop() {
-            for user in consumers[at].iter().map(|&(user, _)| user).chain(waiting[first[at]..first[at + 1]].iter().copied()) {
+            for user in consumers[at].iter().map(|&(user, _)| user).chain(waiting[at].iter().copied()) {
                 let back = flow.nodes[user].control() == Some(Control::Merge)
                     && flow.nodes[at].control() == Some(Control::NextIteration);
                 if seen[user] != root && !back {

@@ -90,8 +90,8 @@ pub(super) struct FunctionCall {
 /// A loop: its body runs as long as a back edge carries a value.
 pub(super) struct Frame {
     pub name: String,
-    /// Nothing within changes what anything outside could see before the end.
-    pub apart: bool,
+    /// Loops with the same number here need nothing of each other, and may run at the same time.
+    pub meets: usize,
     pub enters: Vec<EnterStep>,
     pub body: Body,
     /// For each Exit, its slot and flag in the region around.
@@ -347,16 +347,13 @@ impl Runner<'_> {
 
     fn frames(&self, frames: &[Frame], outer: &mut Memory) -> Result<()> {
         let mut begun: SmallVec<[BegunFrame; 1]> = frames.iter().map(|frame| self.begin(frame, outer)).collect::<Result<_>>()?;
-        if let [(frame, begun)] = &mut *frames.iter().zip(&mut begun).collect::<SmallVec<[_; 1]>>() {
-            self.frame(frame, begun)?;
-        } else {
-            let tasks: Vec<_> = frames.iter().zip(&mut begun).map(|(frame, begun)| Mutex::new((frame, begun, Ok(())))).collect();
-            pool::side_by_side(tasks.len(), |task| {
-                let (frame, begun, done) = &mut *tasks[task].lock().unwrap_or_else(PoisonError::into_inner);
-                *done = self.frame(frame, begun);
-            });
-            tasks.into_iter().try_for_each(|task| task.into_inner().unwrap_or_else(PoisonError::into_inner).2)?;
-        }
+        let tasks: SmallVec<[_; 1]> =
+            frames.iter().zip(&mut begun).map(|(frame, begun)| Mutex::new((frame, begun, Ok(())))).collect();
+        pool::side_by_side(tasks.len(), |task| {
+            let (frame, begun, done) = &mut *tasks[task].lock().unwrap_or_else(PoisonError::into_inner);
+            *done = self.frame(frame, begun);
+        });
+        tasks.into_iter().try_for_each(|task| task.into_inner().unwrap_or_else(PoisonError::into_inner).2)?;
         for (frame, begun) in frames.iter().zip(begun) {
             for (value, &(slot, flag)) in begun.exits.into_iter().zip(&frame.exits) {
                 outer.set_flag(flag, !matches!(value, Value::Dead));

@@ -1,17 +1,19 @@
 //! Splits the dataflow into regions, orders each, and assigns slots.
 
 use super::Rewrites;
-use super::dataflow::{Action, Dataflow, Source, grouped};
+use super::dataflow::{Action, Dataflow, Grouped, Source};
 use super::frames::{self, Frames, ROOT};
 use super::fuse;
 use super::loops::{self, UsualLoop};
 use super::run::{Body, Carry, EnterStep, Frame, FunctionCall, Input, Item, LoopBody, NO_FLAG, Plan, Region, Run, Step};
+use crate::compute::pages;
 use crate::error::{Result, bail};
 use crate::graph::op::{Control, Kernel, PrepareCtx, PrepareFn, SessionState};
 use crate::proto::NameAttrList;
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use smallvec::SmallVec;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 /// An item of a region: a node, or a whole frame.
@@ -43,6 +45,8 @@ struct Scheduler<'a> {
     units: Units,
     /// Whether a frame could run at the same time as another one.
     apart: Vec<bool>,
+    /// The first of the frames together with which each frame becomes ready: they need nothing of each other.
+    meets: Vec<usize>,
     /// Whether nodes that only pass their input on share its slot.
     share_passing: bool,
     fuse: bool,
@@ -87,6 +91,7 @@ pub(super) fn schedule(flow: Dataflow, session: &Arc<SessionState>, rewrites: &R
     let feeds = flow.num_feeds;
     let units = Units::new(&flow, &frames);
     let apart = apart(&flow, &frames);
+    let meets = (0..frames.parent.len()).collect();
     let mut scheduler = Scheduler {
         flow,
         frames,
@@ -101,6 +106,7 @@ pub(super) fn schedule(flow: Dataflow, session: &Arc<SessionState>, rewrites: &R
         usual,
         units,
         apart,
+        meets,
         share_passing: simplify,
         fuse: rewrites.fuse_elementwise,
         hoist: rewrites.hoist_invariants,
@@ -189,15 +195,11 @@ fn keeps_apart(op: &str) -> bool {
     op.starts_with("TensorArray") || op.starts_with("Stack") || reads.contains(&op) || draws.contains(&op)
 }
 
-/// Whether a frame can run at the same time as these: it takes nothing that they give.
+/// Whether a frame runs at the same time as these.
 fn joins(frames: &[Frame], frame: &Frame) -> bool {
-    let given = |e: &EnterStep| {
-        let exits = frames.iter().flat_map(|f| &f.exits);
-        exits.into_iter().any(|&(slot, flag)| slot == e.input.slot as usize || e.controls.contains(&flag))
-    };
     // What runs as a list of operations on words is done sooner than a thread could be told of it.
-    let pays = |f: &Frame| f.apart && !matches!(&f.body, Body::Usual(body) if body.scalar.is_some());
-    pays(frame) && frames.iter().all(pays) && !frame.enters.iter().any(given)
+    let pays = |f: &Frame| !matches!(&f.body, Body::Usual(body) if body.scalar.is_some());
+    pays(frame) && frames.iter().all(|f| f.meets == frame.meets && pays(f))
 }
 
 impl Scheduler<'_> {
@@ -228,20 +230,21 @@ impl Scheduler<'_> {
     }
 
     /// The units of a region, each after those that it needs, otherwise in order of creation.
-    fn order(&self, region: usize) -> Result<Vec<Unit>> {
-        let units = &self.units.of[region];
+    fn order(&mut self, region: usize) -> Result<Vec<Unit>> {
+        let this = &*self;
+        let units = &this.units.of[region];
         let nodes = |at: usize| match &units[at] {
             Unit::Node(node) => std::slice::from_ref(node),
-            Unit::Frame(frame) => &self.enters[*frame][..],
+            Unit::Frame(frame) => &this.enters[*frame][..],
         };
         // The units that the one at this place needs, with its own place.
         let needs = |at: usize| {
-            let sources = nodes(at).iter().flat_map(move |&node| self.flow.nodes[node].sources().map(move |from| (from, node)));
-            let forward = sources.filter(|&(from, node)| !frames::is_back_edge(&self.flow, from, node));
-            let places = forward.filter_map(move |(from, _)| self.producer(from, region).and_then(|u| self.units.place(u)));
+            let sources = nodes(at).iter().flat_map(move |&node| this.flow.nodes[node].sources().map(move |from| (from, node)));
+            let forward = sources.filter(|&(from, node)| !frames::is_back_edge(&this.flow, from, node));
+            let places = forward.filter_map(move |(from, _)| this.producer(from, region).and_then(|u| this.units.place(u)));
             places.filter(move |&from| from != at).map(move |from| (from, at))
         };
-        let position = |&node: &usize| self.flow.nodes[node].position;
+        let position = |&node: &usize| this.flow.nodes[node].position;
         let priority: Vec<usize> = (0..units.len()).map(|at| nodes(at).iter().map(position).min().unwrap_or(0)).collect();
         // Mostly the order of creation has each unit after those that it needs.
         let mut created: Vec<usize> = (0..units.len()).collect();
@@ -249,25 +252,31 @@ impl Scheduler<'_> {
         let mut rank = vec![0; units.len()];
         created.iter().enumerate().for_each(|(number, &at)| rank[at] = number);
         // Loops that may run side by side wait until nothing else can be done before them, so that they meet.
-        let apart = |at: usize| matches!(units[at], Unit::Frame(frame) if self.side_by_side && self.apart[frame]);
+        let apart = |at: usize| matches!(units[at], Unit::Frame(frame) if this.side_by_side && this.apart[frame]);
         let held = (0..units.len()).filter(|&at| apart(at)).nth(1).is_some();
         if !held && (0..units.len()).flat_map(needs).all(|(from, at)| rank[from] < rank[at]) {
             return Ok(created.into_iter().map(|at| units[at]).collect());
         }
         let mut pending: Vec<usize> = (0..units.len()).map(|at| needs(at).count()).collect();
-        let (starts, consumers) = grouped(units.len(), (0..units.len()).flat_map(needs));
+        let consumers = Grouped::new(units.len(), (0..units.len()).flat_map(needs));
         let key = |at: usize| Reverse((held && apart(at), priority[at], at));
         let mut ready: BinaryHeap<_> = (0..units.len()).filter(|&i| pending[i] == 0).map(key).collect();
         let mut order = Vec::with_capacity(units.len());
+        // Loops that are ready at the same time, then each other unit by itthis.
         let mut together = Vec::new();
+        let mut met = Vec::new();
         while let Some(Reverse((wait, _, at))) = ready.pop() {
             order.push(units[at]);
             together.push(at);
-            let more = ready.peek().is_some_and(|Reverse((next, ..))| *next);
-            if wait && more {
+            if wait && ready.peek().is_some() {
                 continue;
             }
-            for &consumer in together.drain(..).flat_map(|at| &consumers[starts[at]..starts[at + 1]]) {
+            if let Unit::Frame(first) = units[together[0]] {
+                met.extend(
+                    together.iter().filter_map(|&at| if let Unit::Frame(f) = units[at] { Some((f, first)) } else { None }),
+                );
+            }
+            for &consumer in together.drain(..).flat_map(|at| &consumers[at]) {
                 pending[consumer] -= 1;
                 if pending[consumer] == 0 {
                     ready.push(key(consumer));
@@ -275,21 +284,26 @@ impl Scheduler<'_> {
             }
         }
         if order.len() < units.len() {
-            bail!(InvalidArgument, "Graph is invalid, contains a cycle in frame '{}'", self.frames.name[region]);
+            bail!(InvalidArgument, "Graph is invalid, contains a cycle in frame '{}'", this.frames.name[region]);
         }
+        met.into_iter().for_each(|(frame, first)| self.meets[frame] = first);
         Ok(order)
     }
 
     fn root(&mut self, feeds: usize) -> Result<Region> {
         let order = self.order(ROOT)?;
         let mut counts = Counts { slots: feeds, flags: 0 };
-        let mut items = Vec::with_capacity(order.len());
+        let mut items = pages::vec_with_capacity(order.len());
         for unit in order {
             self.emit(unit, ROOT, false, &mut counts, &mut items)?;
         }
         if self.fuse {
             let mut fetched = vec![false; counts.slots];
-            self.flow.fetches.iter().for_each(|&f| _ = fetched.get_mut(self.slot(f)).map(|slot| *slot = true));
+            for &fetch in &self.flow.fetches {
+                if let Some(fetched) = fetched.get_mut(self.slot(fetch)) {
+                    *fetched = true;
+                }
+            }
             fuse::fuse(&mut items, &|slot| fetched[slot]);
         }
         Ok(Region { items, num_slots: counts.slots, num_flags: counts.flags as usize })
@@ -301,7 +315,7 @@ impl Scheduler<'_> {
             Unit::Frame(inner) => {
                 let frame = self.frame(inner, region, counts)?;
                 match items.last_mut() {
-                    Some(Item::Frames(frames)) if self.side_by_side && joins(frames, &frame) => frames.push(frame),
+                    Some(Item::Frames(frames)) if joins(frames, &frame) => frames.push(frame),
                     _ => items.push(Item::Frames(vec![frame])),
                 }
             }
@@ -391,7 +405,7 @@ impl Scheduler<'_> {
             }
         };
         let exits = self.exits[inner].iter().map(|&e| (self.slots[e], self.flags[e])).collect();
-        Ok(Frame { name: self.frames.name[inner].clone(), apart: self.apart[inner], enters, body, exits })
+        Ok(Frame { name: self.frames.name[inner].clone(), meets: self.meets[inner], enters, body, exits })
     }
 
     fn general_body(&mut self, inner: usize, order: Vec<Unit>, enters: &[EnterStep], mut counts: Counts) -> Result<Body> {

@@ -3,8 +3,10 @@
 
 use crate::error::Result;
 use crate::graph::op::{NodeInfo, Value};
+use crate::graph::{Graph, Output};
 use crate::tensor::{DType, Dims, Shape, Tensor};
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
+use indexmap::IndexMap;
 use std::fmt;
 use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -121,6 +123,28 @@ impl RunMetadata {
         let mut ops: Vec<_> = ops.into_iter().map(|(op, (count, time))| (op, count, time)).collect();
         ops.sort_by_key(|&(op, _, time)| (std::cmp::Reverse(time), op));
         ops
+    }
+
+    /// Outputs of a described run that had another dtype or shape than the graph infers for them, each once, with what it
+    /// had. What a rewrite made bears a node's name and an op of its own, and is passed over; so are the shapes of handles,
+    /// of which TensorFlow says that they have two elements where arrays and stacks have none.
+    pub fn unlike_inferred(&self, graph: &Graph) -> Vec<(Output, TensorDescription)> {
+        let mut unlike: IndexMap<Output, TensorDescription> = IndexMap::new();
+        for event in &self.events {
+            let node = &self.nodes[event.node];
+            let Ok(op) = graph.get_operation_by_name(&node.name) else { continue };
+            if graph.op_type(op) != node.op {
+                continue;
+            }
+            for (output, given) in graph.outputs(op).into_iter().zip(&event.outputs) {
+                let (Some(given), Ok(dtype), Ok(shape)) = (given, graph.dtype(output), graph.shape(output)) else { continue };
+                let fits = given.dtype == DType::Resource || shape.accepts(&given.dims);
+                if dtype != given.dtype || !fits {
+                    unlike.entry(output).or_insert_with(|| given.clone());
+                }
+            }
+        }
+        unlike.into_iter().collect()
     }
 
     /// Writes the single runs as a file for `chrome://tracing` or Perfetto: complete events, in microseconds.

@@ -9,8 +9,8 @@ use crate::error::{Result, bail};
 use crate::graph::attr::{self, Attrs};
 use crate::proto::NameAttrList;
 use crate::tensor::{DType, Shape, Tensor};
+use foldhash::{HashMap, HashMapExt};
 use smallvec::SmallVec;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 /// At most this many nodes are evaluated to find one constant.

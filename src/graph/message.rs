@@ -3,11 +3,12 @@
 use super::node::{Extra, Node, Operation, Output, OutputType};
 use super::op::{Op, Signature};
 use super::{Graph, Inner};
+use crate::compute::pages;
 use crate::error::{Error, Result, bail};
 use crate::proto::{FunctionDef, FunctionDefLibrary, GraphDef, NodeDef, OpDef};
+use foldhash::HashMap;
 use indexmap::map::Entry;
 use smallvec::SmallVec;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A function of the graph's library.
@@ -51,6 +52,9 @@ impl Graph {
         }
         let start = inner.nodes.len();
         inner.nodes.reserve(def.node.len());
+        // The bytes of an entry: its hash, name and node.
+        let entry = size_of::<usize>() + size_of::<(Arc<str>, Node)>();
+        pages::advise(inner.nodes.as_slice(), inner.nodes.capacity() * entry);
         let imported = inner.import_nodes(def.node, &prefix, options);
         if imported.is_err() {
             inner.nodes.truncate(start);

@@ -33,10 +33,10 @@ pub use scopes::ScopeGuard;
 
 use crate::error::{Error, Result, bail};
 use crate::proto::{AttrValue, GradientDef, RegisteredGradient, VersionDef};
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use indexmap::IndexMap;
 use op::{Differentiate, Lookup};
 use std::any::{Any, TypeId};
-use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
@@ -83,12 +83,15 @@ impl WeakGraph {
 /// What a graph calls after it made a node, so that a control-flow context can route the node's inputs.
 pub(crate) type Hook = fn(&Graph, Operation) -> Result<()>;
 
+/// Nodes by name.
+type Nodes = IndexMap<Arc<str>, Node, foldhash::fast::RandomState>;
+
 pub(crate) struct Inner {
     pub id: u32,
     pub lookup: Lookup,
     pub differentiate: Differentiate,
     /// The nodes by name, in order of creation.
-    pub nodes: IndexMap<Arc<str>, Node>,
+    pub nodes: Nodes,
     interned: HashSet<Arc<str>>,
     names_in_use: HashMap<String, u32>,
     /// How many nodes, from the first, `names_in_use` knows. Those of an import follow when a name is asked for.
@@ -116,7 +119,7 @@ impl Graph {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             lookup,
             differentiate,
-            nodes: IndexMap::new(),
+            nodes: IndexMap::default(),
             interned: HashSet::new(),
             names_in_use: HashMap::new(),
             names_known: 0,

@@ -2,7 +2,7 @@
 
 use super::{Graph, Inner};
 use crate::error::{Result, bail};
-use std::collections::HashMap;
+use foldhash::HashMap;
 use std::sync::Arc;
 
 fn is_name_char(c: char) -> bool {

@@ -235,7 +235,7 @@ impl Graph {
 }
 
 /// A hint with the names that are most like one that isn't there.
-fn nearest(nodes: &indexmap::IndexMap<std::sync::Arc<str>, Node>, name: &str) -> String {
+fn nearest(nodes: &super::Nodes, name: &str) -> String {
     let last = |n: &str| n.rsplit('/').next().unwrap_or(n).to_lowercase();
     let wanted = last(name);
     let misspelt = |candidate: &str| {

@@ -46,24 +46,12 @@ pub mod node_def {
         fn full_name() -> String {
             "tensorflow.NodeDef.ExperimentalDebugInfo".into()
         }
-
-        fn type_url() -> String {
-            "/tensorflow.NodeDef.ExperimentalDebugInfo".into()
-        }
     }
 }
 
 impl Name for NodeDef {
     const NAME: &'static str = "NodeDef";
     const PACKAGE: &'static str = "tensorflow";
-
-    fn full_name() -> String {
-        "tensorflow.NodeDef".into()
-    }
-
-    fn type_url() -> String {
-        "/tensorflow.NodeDef".into()
-    }
 }
 
 const NAME: u32 = 1;

@@ -1,6 +1,7 @@
 //! Memory of plain elements: a `Vec<T>` whose `T` is forgotten.
 
 use super::Element;
+use crate::compute::pages;
 use crate::error::{Result, bail};
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::mem::ManuallyDrop;
@@ -12,10 +13,6 @@ const ALIGN_FROM: usize = 1024;
 
 /// A cache line, and the widest vector register.
 const ALIGNMENT: usize = 64;
-
-/// Blocks of at least this many bytes are asked of the system in huge pages, which it gives and clears much faster than
-/// small ones.
-const HUGE_FROM: usize = 4 << 20;
 
 /// Blocks of these sizes are kept when they are freed: the system gives memory page by page, at about the cost of writing it
 /// twice, and a step asks for the same sizes as the one before.
@@ -65,21 +62,6 @@ pub(crate) fn release_kept() {
     }
 }
 
-/// Tells the system that a new block is better given in huge pages, as far as they lie within it.
-fn advise_huge_pages(block: NonNull<u8>, size: usize) {
-    #[cfg(target_os = "linux")]
-    if size >= HUGE_FROM {
-        const HUGE: usize = 2 << 20;
-        let address = block.as_ptr() as usize;
-        let first = address.next_multiple_of(HUGE);
-        let last = (address + size) / HUGE * HUGE;
-        // SAFETY: the range lies in the block; the advice changes nothing that a program could see. It may be refused.
-        unsafe { libc::madvise(block.as_ptr().add(first - address).cast(), last - first, libc::MADV_HUGEPAGE) };
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = (block, size);
-}
-
 /// A block of memory that came from, and can turn back into, a `Vec` of elements of `align` bytes alignment.
 pub(super) struct Buffer {
     pointer: NonNull<u8>,
@@ -104,7 +86,7 @@ impl Buffer {
         let new = || {
             // SAFETY: the layout has a size of at least one byte.
             let block = NonNull::new(unsafe { if zeroed { alloc_zeroed(layout) } else { alloc(layout) } })?;
-            advise_huge_pages(block, layout.size());
+            pages::advise(block.as_ptr(), layout.size());
             Some(block)
         };
         let pointer = again.or_else(new);

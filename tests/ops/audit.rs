@@ -11,7 +11,7 @@ use metagraph::graph::op::Kernel;
 use metagraph::proto::MetaGraphDef;
 use metagraph::train::import_meta_graph_def;
 use metagraph::{
-    DType, Graph, Operation, Output, Rewrites, RunMetadata, RunOptions, Session, SessionOptions, Shape, Tensor, numpy, ops,
+    Graph, Operation, Output, Rewrites, RunMetadata, RunOptions, Session, SessionOptions, Shape, Tensor, numpy, ops,
 };
 use prost::Message;
 use serde_json::Value;
@@ -42,23 +42,17 @@ impl Audit {
     }
 
     fn compare(&mut self, g: &Graph, told: &RunMetadata) {
-        let mut once = HashSet::new();
         for event in &told.events {
             let node = &told.nodes[event.node];
             let op = g.get_operation_by_name(&node.name).unwrap();
             let live = event.outputs.is_empty() || event.outputs.iter().any(Option::is_some);
             *self.seen.entry(node.op.to_string()).or_default() += usize::from(live);
             assert_eq!(event.outputs.len(), g.num_outputs(op), "{}", node.name);
-            for (output, given) in g.outputs(op).into_iter().zip(&event.outputs) {
-                let Some(given) = given else { continue };
-                let (dtype, shape) = (g.dtype(output).unwrap(), g.shape(output).unwrap());
-                // TensorFlow says of handles to arrays and stacks that they have two elements.
-                let fits = dtype == DType::Resource || shape.accepts(&given.dims);
-                if (dtype != given.dtype || !fits) && once.insert(output) {
-                    let name = g.tensor_name(output);
-                    self.wrong.push(format!("{} {name}: inferred {dtype}{shape}, is {given}", node.op));
-                }
-            }
+        }
+        for (output, given) in told.unlike_inferred(g) {
+            let (dtype, shape) = (g.dtype(output).unwrap(), g.shape(output).unwrap());
+            let name = g.tensor_name(output);
+            self.wrong.push(format!("{} {name}: inferred {dtype}{shape}, is {given}", g.op_type(output.op)));
         }
     }
 

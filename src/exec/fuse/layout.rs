@@ -3,8 +3,8 @@
 use super::{Arg, Axis, Fused, Outcome, VirtualOp};
 use crate::compute::program::{Body, CHUNK, Line, Number, Operation, Program, Splat, Stream, body};
 use crate::tensor::{DType, Dims, Tensor};
+use foldhash::{HashMap, HashMapExt};
 use smallvec::SmallVec;
-use std::collections::HashMap;
 
 /// What holds for inputs of these shapes.
 pub(super) struct Layout {

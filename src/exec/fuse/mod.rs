@@ -17,10 +17,10 @@ use crate::compute::program::{Number, Operation, body};
 use crate::graph::attr::Attrs;
 use crate::graph::op::{KernelFn, NodeInfo};
 use crate::tensor::DType;
+use foldhash::{HashMap, HashMapExt, HashSet};
 use layout::Layout;
 pub(super) use scalar::ScalarLoop;
 use smallvec::SmallVec;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// A group of steps that run as one.
@@ -143,14 +143,15 @@ pub(super) fn fuse(items: &mut Vec<Item>, used_outside: &dyn Fn(usize) -> bool) 
             locals[step.outputs..step.outputs + step.num_outputs].fill(None);
         }
     }
-    let old = std::mem::take(items);
-    for (at, item) in old.into_iter().enumerate() {
+    let mut positions = 0..items.len();
+    items.retain_mut(|item| {
+        let at = positions.next().unwrap_or_default();
         match fused_at[at].take() {
-            Some(fused) => items.push(Item::Fused(fused)),
-            None if taken[at] => {}
-            None => items.push(item),
+            Some(fused) => *item = Item::Fused(fused),
+            None => return !taken[at],
         }
-    }
+        true
+    });
 }
 
 /// Calls `visit` with each slot that an item takes.
@@ -451,7 +452,7 @@ fn build(steps: &[&Step], is_output: &dyn Fn(usize) -> bool, locals: &mut [Optio
     // Values that are split and used whole as well would be computed twice.
     let mut results = Vec::with_capacity(outputs.len());
     // In order, so that a long chain's values are known before they are used.
-    let split: std::collections::HashSet<usize> =
+    let split: HashSet<usize> =
         builder.nodes.iter().filter_map(|n| if let Node::Part { of, .. } = n { Some(*of) } else { None }).collect();
     let feeds_split = feeding(&builder.nodes, &split);
     for &node in &of_value {
@@ -506,7 +507,7 @@ fn build(steps: &[&Step], is_output: &dyn Fn(usize) -> bool, locals: &mut [Optio
 }
 
 /// Whether each node is computed only in parts: it is split, or everything that uses it is.
-fn feeding(nodes: &[Node], split: &std::collections::HashSet<usize>) -> Vec<bool> {
+fn feeding(nodes: &[Node], split: &HashSet<usize>) -> Vec<bool> {
     let mut users: Vec<u32> = vec![0; nodes.len()];
     let mut split_users: Vec<u32> = vec![0; nodes.len()];
     let mut feeds = vec![false; nodes.len()];

@@ -9,8 +9,8 @@ use crate::compute::program::{Operation, body};
 use crate::error::Result;
 use crate::graph::op::Value;
 use crate::tensor::{DType, Tensor};
+use foldhash::HashMap;
 use smallvec::SmallVec;
-use std::collections::HashMap;
 
 /// Iterations between two looks whether the step was cancelled.
 const LOOK_EACH: u64 = 1 << 12;

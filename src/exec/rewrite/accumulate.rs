@@ -11,7 +11,6 @@ use crate::error::{Error, Result, bail};
 use crate::graph::op::{Control, KernelCtx};
 use crate::tensor::{DType, Tensor, Variant};
 use std::any::Any;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 /// Once it holds this many numbers, a collector multiplies what it has.
@@ -31,29 +30,13 @@ pub(super) fn products_after_loops(flow: &mut Dataflow) {
     let consumers = flow.consumers();
     let fetched = flow.fetched();
     let kept: Vec<bool> = flow.waited().iter().zip(&fetched).map(|(&w, &f)| w || f).collect();
-    let sums: Vec<Sum> = (0..flow.nodes.len()).filter_map(|n| find(flow, n, &consumers, &kept, &fetched)).collect();
-    wait_for_inputs(flow, &sums);
+    let sums: Vec<Sum> = (0..flow.nodes.len()).filter_map(|n| find(flow, n, &consumers, &kept)).collect();
     for sum in sums {
         apply(flow, &sum);
     }
 }
 
-/// Who waits for one of the products waits for what it takes instead.
-fn wait_for_inputs(flow: &mut Dataflow, sums: &[Sum]) {
-    let needs = |sum: &Sum| (sum.product, flow.nodes[sum.product].sources().collect::<Vec<usize>>());
-    let products: HashMap<usize, Vec<usize>> = sums.iter().map(needs).collect();
-    for node in &mut flow.nodes {
-        if node.controls.iter().any(|c| products.contains_key(c)) {
-            let instead = |&c: &usize| products.get(&c).cloned().unwrap_or_else(|| vec![c]);
-            let mut controls: Vec<usize> = node.controls.iter().flat_map(instead).collect();
-            controls.sort_unstable();
-            controls.dedup();
-            node.controls = controls.into();
-        }
-    }
-}
-
-fn find(flow: &Dataflow, merge: usize, consumers: &Consumers, kept: &[bool], fetched: &[bool]) -> Option<Sum> {
+fn find(flow: &Dataflow, merge: usize, consumers: &Consumers, kept: &[bool]) -> Option<Sum> {
     let control = |n: usize| flow.nodes[n].control();
     let only = |n: usize| match consumers[n][..] {
         [(user, _)] if !kept[n] => Some(user),
@@ -89,11 +72,7 @@ fn find(flow: &Dataflow, merge: usize, consumers: &Consumers, kept: &[bool], fet
     let Source::Node(product, 0) = flow.nodes[add].inputs[1 - switch_input] else { return None };
     let node = &flow.nodes[product];
     let rows = node.is_op(&["MatMul"]) && node.info.boolean("transpose_a").ok()? && !node.info.boolean("transpose_b").ok()?;
-    // Who waits for the product waits for its inputs instead, but a Switch's outputs live each by itself.
-    let branches = node.inputs.iter().any(|s| matches!(s, Source::Node(n, _) if flow.nodes[*n].is_op(&["Switch", "RefSwitch"])));
-    let only_added = matches!(consumers[product][..], [(user, _)] if user == add) && !fetched[product];
-    let rows = rows && (!kept[product] || !branches);
-    (rows && only_added).then_some(Sum { enter, add, switch_input, product, exit })
+    (rows && only(product)? == add).then_some(Sum { enter, add, switch_input, product, exit })
 }
 
 fn apply(flow: &mut Dataflow, sum: &Sum) {

@@ -4,10 +4,11 @@ use super::super::dataflow::{Action, Dataflow, Source};
 use super::super::frames;
 use crate::graph::attr::Attrs;
 use crate::proto::AttrValue;
+use foldhash::fast::RandomState;
+use foldhash::{HashMap, HashMapExt};
 use prost::Message;
 use smallvec::SmallVec;
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 
 /// Larger constants are not compared, in bytes.
 const LARGEST_CONSTANT: usize = 1 << 10;
@@ -23,6 +24,7 @@ pub(super) fn merge_duplicates(flow: &mut Dataflow) {
         feed => feed,
     };
     let targeted = flow.targeted();
+    let state = RandomState::default();
     let mut hashes: HashMap<usize, u64> = HashMap::new();
     for at in order {
         flow.nodes[at].inputs.iter_mut().for_each(|s| *s = resolve(&same, *s));
@@ -34,16 +36,12 @@ pub(super) fn merge_duplicates(flow: &mut Dataflow) {
         if node.is_op(&["Const"]) && node.info.attrs.get("value").is_some_and(|v| v.encoded_len() > LARGEST_CONSTANT) {
             continue;
         }
-        let mut hasher = DefaultHasher::new();
-        node.info.op.hash(&mut hasher);
-        node.inputs.hash(&mut hasher);
-        node.controls.hash(&mut hasher);
         let attrs = match node.info.attrs.shared_key() {
-            Some(key) => *hashes.entry(key).or_insert_with(|| hash_of(&node.info.attrs)),
-            None => hash_of(&node.info.attrs),
+            Some(key) => *hashes.entry(key).or_insert_with(|| hash_of(&state, &node.info.attrs)),
+            None => hash_of(&state, &node.info.attrs),
         };
-        attrs.hash(&mut hasher);
-        let known = first.entry(hasher.finish()).or_default();
+        let hash = state.hash_one((node.info.op, &node.inputs, &node.controls, attrs));
+        let known = first.entry(hash).or_default();
         match known.iter().find(|&&k| is_same(flow, k, at)) {
             Some(&k) => same[at] = k,
             None => known.push(at),
@@ -67,8 +65,8 @@ fn public(attrs: &Attrs) -> impl Iterator<Item = (&String, &AttrValue)> {
     attrs.iter().filter(|(name, _)| !name.starts_with('_'))
 }
 
-fn hash_of(attrs: &Attrs) -> u64 {
-    let mut hasher = DefaultHasher::new();
+fn hash_of(state: &RandomState, attrs: &Attrs) -> u64 {
+    let mut hasher = state.build_hasher();
     for (name, value) in public(attrs) {
         name.hash(&mut hasher);
         value.encode_to_vec().hash(&mut hasher);

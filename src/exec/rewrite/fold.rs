@@ -2,18 +2,16 @@
 
 use super::super::dataflow::{Action, Dataflow, Source};
 use super::super::frames;
+use super::MOST_WAITS;
 use crate::graph::op::{KernelCtx, Value};
 use crate::graph::run_pure;
 use crate::tensor::Tensor;
+use foldhash::{HashMap, HashMapExt};
 use smallvec::SmallVec;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 /// Larger results are computed at each step, rather than held in the plan.
 const LARGEST: usize = 1 << 20;
-
-/// A result waits for what its inputs wait for; where these are more than so many, for the inputs.
-const MOST_WAITS: usize = 8;
 
 /// Replaces pure nodes with constant inputs by their values. In a loop or on a branch, a constant waits for a node
 /// there; so then does the result.
@@ -49,13 +47,13 @@ pub(super) fn fold_constants(flow: &mut Dataflow) {
         let tensors: Option<Vec<Tensor>> =
             outputs.into_iter().map(|o| if let Value::Tensor(t) = o { Some(t) } else { None }).collect();
         let Some(tensors) = tensors.filter(|t| t.iter().map(Tensor::byte_size).sum::<usize>() <= LARGEST) else { continue };
+        // The result waits for what its inputs wait for; where these are too many, for the inputs.
         let mut controls = node.controls.clone();
         for source in &node.inputs {
             if let &Source::Node(from, _) = source {
                 let waits = &flow.nodes[from].controls;
                 let few = waits.len() <= MOST_WAITS;
-                let new: SmallVec<[usize; MOST_WAITS]> =
-                    waits.iter().copied().filter(|wait| few && !controls.contains(wait)).collect();
+                let new: SmallVec<[usize; 4]> = waits.iter().copied().filter(|wait| few && !controls.contains(wait)).collect();
                 if few && controls.len() + new.len() <= MOST_WAITS.max(controls.len()) {
                     controls.extend(new);
                 } else if !controls.contains(&from) {

@@ -2,14 +2,12 @@
 
 use super::super::dataflow::{Dataflow, Source};
 use super::super::frames;
+use super::MOST_WAITS;
 use crate::graph::op::Control;
 
 /// Ops whose first output is their first input, unchanged, when a graph runs.
 pub(in super::super) const PASSING: &[&str] =
     &["Identity", "StopGradient", "PreventGradient", "Snapshot", "PlaceholderWithDefault", "GuaranteeConst"];
-
-/// Who takes the value of a node that waits for others waits for them instead; at most for so many.
-const MOST_WAITS: usize = 8;
 
 /// Drops passing nodes that nobody waits for. One that reads a variable stays: it says when.
 pub(super) fn drop_identities(flow: &mut Dataflow) {

@@ -16,67 +16,59 @@ use crate::graph::op::{Kernel, NodeInfo, Prepared};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// Which rewrites are made. All are by default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Rewrites {
-    /// Who waits for a node without effects waits for that node's inputs instead.
-    pub relax_waits: bool,
-    /// Nodes that only pass their input on are dropped.
-    pub drop_identities: bool,
-    /// What depends on constants alone is computed when the plan is made.
-    pub fold_constants: bool,
-    /// Nodes that compute the same from the same are merged.
-    pub merge_duplicates: bool,
-    /// Of the product of `concat([x, h])` with a matrix in a loop, the part of x is computed before the loop.
-    pub products_before_loops: bool,
-    /// A product of which a slice alone is used is computed for that slice alone.
-    pub slice_before_products: bool,
-    /// A sum over a loop's iterations of products is one product after the loop.
-    pub products_after_loops: bool,
-    /// A matrix that stays the same in a loop is laid out once for the products with it.
-    pub lay_out_matrices: bool,
-    /// Loops of the usual form keep their variables in place, without Merge and Switch.
-    pub simplify_loops: bool,
-    /// Chains of element-wise steps are one step, a pass over chunks that stay in the first cache.
-    pub fuse_elementwise: bool,
-    /// What does not change from one iteration of a loop to the next is computed once.
-    pub hoist_invariants: bool,
-    /// Loops that need nothing of each other run at the same time.
-    pub loops_side_by_side: bool,
+macro_rules! rewrites {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Which rewrites are made. All are by default.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Rewrites {
+            $($(#[$doc])* pub $name: bool,)*
+        }
+
+        impl Rewrites {
+            /// Every rewrite.
+            pub const ALL: Rewrites = Rewrites { $($name: true,)* };
+            /// No rewrite: the plan runs the graph's nodes as they are.
+            pub const NONE: Rewrites = Rewrites { $($name: false,)* };
+
+            /// Choices to compare results with: `all`, `none`, each alone by its name, and all but each by `-` and its name.
+            pub fn choices() -> Vec<(String, Rewrites)> {
+                let mut choices = vec![("all".to_string(), Rewrites::ALL), ("none".to_string(), Rewrites::NONE)];
+                $(
+                    choices.push((stringify!($name).to_string(), Rewrites { $name: true, ..Rewrites::NONE }));
+                    choices.push((concat!("-", stringify!($name)).to_string(), Rewrites { $name: false, ..Rewrites::ALL }));
+                )*
+                choices
+            }
+        }
+    };
 }
 
-impl Rewrites {
-    /// Every rewrite.
-    pub const ALL: Rewrites = Rewrites {
-        relax_waits: true,
-        drop_identities: true,
-        fold_constants: true,
-        merge_duplicates: true,
-        products_before_loops: true,
-        slice_before_products: true,
-        products_after_loops: true,
-        lay_out_matrices: true,
-        simplify_loops: true,
-        fuse_elementwise: true,
-        hoist_invariants: true,
-        loops_side_by_side: true,
-    };
-    /// No rewrite: the plan runs the graph's nodes as they are.
-    pub const NONE: Rewrites = Rewrites {
-        relax_waits: false,
-        drop_identities: false,
-        fold_constants: false,
-        merge_duplicates: false,
-        products_before_loops: false,
-        slice_before_products: false,
-        products_after_loops: false,
-        lay_out_matrices: false,
-        simplify_loops: false,
-        fuse_elementwise: false,
-        hoist_invariants: false,
-        loops_side_by_side: false,
-    };
+rewrites! {
+    /// Who waits for a node without effects waits for that node's inputs instead.
+    relax_waits,
+    /// Nodes that only pass their input on are dropped.
+    drop_identities,
+    /// What depends on constants alone is computed when the plan is made.
+    fold_constants,
+    /// Nodes that compute the same from the same are merged.
+    merge_duplicates,
+    /// Of the product of `concat([x, h])` with a matrix in a loop, the part of x is computed before the loop.
+    products_before_loops,
+    /// A product of which a slice alone is used is computed for that slice alone.
+    slice_before_products,
+    /// A sum over a loop's iterations of products is one product after the loop.
+    products_after_loops,
+    /// A matrix that stays the same in a loop is laid out once for the products with it.
+    lay_out_matrices,
+    /// Loops of the usual form keep their variables in place, without Merge and Switch.
+    simplify_loops,
+    /// Chains of element-wise steps are one step, a pass over chunks that stay in the first cache.
+    fuse_elementwise,
+    /// What does not change from one iteration of a loop to the next is computed once.
+    hoist_invariants,
+    /// Loops that need nothing of each other run at the same time.
+    loops_side_by_side,
 }
 
 impl Default for Rewrites {
@@ -84,6 +76,9 @@ impl Default for Rewrites {
         Rewrites::ALL
     }
 }
+
+/// A node waits for at most so many in the place of one that it waited for.
+const MOST_WAITS: usize = 16;
 
 /// Applies the rewrites that are switched on.
 pub(super) fn rewrite(flow: &mut Dataflow, rewrites: &Rewrites) -> Result<()> {
@@ -158,9 +153,7 @@ impl Dataflow {
         stack.extend(self.fetches.iter().filter_map(|s| if let Source::Node(n, _) = s { Some(*n) } else { None }));
         while let Some(node) = stack.pop() {
             if !std::mem::replace(&mut needed[node], true) {
-                let data =
-                    self.nodes[node].inputs.iter().filter_map(|s| if let Source::Node(n, _) = s { Some(*n) } else { None });
-                stack.extend(data.chain(self.nodes[node].controls.iter().copied()));
+                stack.extend(self.nodes[node].sources());
             }
         }
         if !needed.contains(&false) {

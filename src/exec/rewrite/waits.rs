@@ -2,10 +2,8 @@
 
 use super::super::dataflow::{Dataflow, Source};
 use super::super::frames;
+use super::MOST_WAITS;
 use smallvec::SmallVec;
-
-/// A node that stands for more than this many others is waited for as before.
-const MOST: usize = 8;
 
 /// Pure ops that are there for their errors, by the beginning of their names.
 const CHECKS: &[&str] = &["CheckNumerics", "EnsureShape", "Assert", "Placeholder"];
@@ -20,7 +18,7 @@ pub(super) fn relax_waits(flow: &mut Dataflow) {
     }
     let Ok(order) = frames::topological(flow) else { return };
     // What to wait for instead of each node; none where the node itself is to be waited for.
-    let mut instead: Vec<Option<SmallVec<[usize; MOST]>>> = vec![None; flow.nodes.len()];
+    let mut instead: Vec<Option<SmallVec<[usize; 4]>>> = vec![None; flow.nodes.len()];
     for at in order {
         let mut controls: SmallVec<[usize; 2]> = SmallVec::new();
         for &control in &flow.nodes[at].controls {
@@ -44,16 +42,15 @@ pub(super) fn relax_waits(flow: &mut Dataflow) {
         if !node.is_pure() || reads || branches || checks {
             continue;
         }
-        let mut all: SmallVec<[usize; MOST]> = SmallVec::new();
-        let data = node.inputs.iter().filter_map(|s| if let Source::Node(n, _) = s { Some(*n) } else { None });
-        for source in data.chain(node.controls.iter().copied()) {
+        let mut all: SmallVec<[usize; 4]> = SmallVec::new();
+        for source in node.sources() {
             for &to in instead[source].as_deref().unwrap_or(&[source]) {
-                if !all.contains(&to) && all.len() <= MOST {
+                if !all.contains(&to) && all.len() <= MOST_WAITS {
                     all.push(to);
                 }
             }
         }
-        if all.len() <= MOST {
+        if all.len() <= MOST_WAITS {
             instead[at] = Some(all);
         }
     }

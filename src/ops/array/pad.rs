@@ -148,12 +148,8 @@ fn mirror_offset(mode: &str) -> usize {
 /// For each position of the padded dimension, where its value comes from.
 fn mirrored(size: usize, (before, after): (usize, usize), offset: usize) -> Result<Vec<usize>> {
     if before.max(after) + offset > size {
-        bail!(
-            InvalidArgument,
-            "paddings must be {} the dimension size: {before}, {after} {} {size}",
-            if offset == 1 { "less than" } else { "no greater than" },
-            if offset == 1 { "not less than" } else { "greater than" }
-        );
+        let (wanted, found) = if offset == 1 { ("less than", "not less than") } else { ("no greater than", "greater than") };
+        bail!(InvalidArgument, "paddings must be {wanted} the dimension size: {before}, {after} {found} {size}");
     }
     let left = (0..before).map(|i| before - 1 - i + offset);
     let right = (0..after).map(|i| size - 1 - offset - i);

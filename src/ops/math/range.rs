@@ -82,16 +82,16 @@ fn range_shape(ctx: &mut InferCtx) -> Result<()> {
     ctx.set(0, Shape::vector(size))
 }
 
-/// The length of a sequence.
-///
-/// # Errors
-/// `InvalidArgument` for a step of zero, or one away from the limit.
 /// A scalar without its dtype.
 fn number(scalar: &Tensor) -> String {
     let text = scalar.to_string();
     text.split_once(' ').map_or(text.clone(), |(_, number)| number.to_string())
 }
 
+/// The length of a sequence.
+///
+/// # Errors
+/// `InvalidArgument` for a step of zero, or one away from the limit.
 fn range_size(start: &Tensor, limit: &Tensor, delta: &Tensor) -> Result<usize> {
     for (tensor, name) in [(start, "start"), (limit, "limit"), (delta, "delta")] {
         if tensor.len() != 1 {
