@@ -2,9 +2,9 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use metagraph::bench_internals::conv::{Axis, Conv2d, conv2d};
-use metagraph::bench_internals::fused::{Adam, LstmStep, adam, lstm_step, softmax};
 use metagraph::bench_internals::gemm::{Matrix, MatrixMut, PackedB, gemm};
 use metagraph::bench_internals::math::{Exp, Log, Sigmoid, Tanh, map};
+use metagraph::bench_internals::softmax::softmax;
 use metagraph::bench_internals::{pool, reduce};
 use std::hint::black_box;
 
@@ -118,21 +118,7 @@ fn functions(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn fused(criterion: &mut Criterion) {
-    let units = 500;
-    let (gates, c_prev) = (vec![0.3f32; 4 * units], vec![0.2f32; units]);
-    let (mut c, mut h, mut activated) = (vec![0.0; units], vec![0.0; units], vec![0.0; 4 * units]);
-    criterion.bench_function("lstm step of 500 units", |bench| {
-        bench.iter(|| {
-            let (c, h, activated) = (&mut c[..], &mut h[..], Some(black_box(&mut activated[..])));
-            lstm_step(LstmStep { units, gates: &gates, bias: None, forget_bias: 1.0, c_prev: &c_prev, c, h, activated });
-        });
-    });
-    let grad = vec![0.01f32; 1_206_000];
-    let (mut var, mut m, mut v) = (grad.clone(), grad.clone(), grad.clone());
-    let options =
-        Adam { beta1_power: 0.9, beta2_power: 0.99, lr: 0.001, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, use_nesterov: false };
-    criterion.bench_function("adam of 1.2 million", |bench| bench.iter(|| adam(&mut var, &mut m, &mut v, &grad, options)));
+fn softmaxes(criterion: &mut Criterion) {
     let logits = vec![0.1f32; 100 * 103];
     let mut out = logits.clone();
     criterion.bench_function("softmax 100x103", |bench| bench.iter(|| softmax(&logits, 103, black_box(&mut out))));
@@ -159,5 +145,5 @@ fn pools(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, products, functions, fused, convolutions, pools);
+criterion_group!(benches, products, functions, softmaxes, convolutions, pools);
 criterion_main!(benches);

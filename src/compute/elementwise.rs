@@ -4,7 +4,7 @@
 //! the same length, else it panics.
 
 use super::level::vectorize;
-use super::pool::{SharedMut, parallel_for};
+use super::pool::{SharedMut, parallel_for, parallel_pieces};
 
 /// Elements that one piece of a parallel loop has at least: some microseconds of simple work.
 const GRAIN: usize = 1 << 15;
@@ -180,6 +180,25 @@ pub fn update4_with<T: Send, Z: Copy + Sync>(
         },
     );
 }
+
+/// Copies slices one behind the other, split over the current pool.
+pub fn concatenate<T: Copy + Send + Sync>(parts: &[&[T]], out: &mut [T]) {
+    let mut pieces = Vec::with_capacity(parts.len());
+    let mut rest = out;
+    for part in parts {
+        let (to, after) = rest.split_at_mut(part.len());
+        pieces.push((*part, to));
+        rest = after;
+    }
+    assert!(rest.is_empty(), "{} elements are left over", rest.len());
+    let bytes: usize = parts.iter().map(|p| size_of_val(*p)).sum();
+    parallel_pieces(&mut pieces, 1, (COPIED * parts.len()).div_ceil(bytes.max(1)), |_, pieces| {
+        pieces.iter_mut().for_each(|(from, to)| to.copy_from_slice(from));
+    });
+}
+
+/// Bytes that a thread copies at least.
+const COPIED: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {

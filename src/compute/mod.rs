@@ -9,7 +9,6 @@
 
 pub mod conv;
 pub mod elementwise;
-pub mod fused;
 pub mod gemm;
 pub mod lanes;
 pub mod level;
@@ -20,3 +19,4 @@ pub mod pool;
 pub mod program;
 pub mod reduce;
 pub mod scratch;
+pub mod softmax;

@@ -65,6 +65,9 @@ macro_rules! dispatch {
     ($dtype:expr, floats, $T:ident => $body:expr) => {
         $crate::tensor::dispatch!(@arms $dtype, $T => $body, Float f32, Double f64, Half half::f16, Bfloat16 half::bf16)
     };
+    ($dtype:expr, wide, $T:ident => $body:expr) => {
+        $crate::tensor::dispatch!(@arms $dtype, $T => $body, Float f32, Double f64)
+    };
     ($dtype:expr, inexact, $T:ident => $body:expr) => {
         $crate::tensor::dispatch!(@arms $dtype, $T => $body, Float f32, Double f64, Half half::f16, Bfloat16 half::bf16,
             Complex64 num_complex::Complex<f32>, Complex128 num_complex::Complex<f64>)

@@ -6,6 +6,7 @@
 
 use super::super::dataflow::{Action, Consumers, Dataflow, Source};
 use super::super::frames;
+use crate::compute::elementwise::concatenate;
 use crate::compute::gemm::{Matrix, MatrixMut, gemm};
 use crate::error::{Error, Result, bail};
 use crate::graph::op::{Control, KernelCtx};
@@ -123,8 +124,8 @@ impl Rows {
         if m == 0 || n == 0 || rows == 0 {
             return Ok(());
         }
-        let a = stack(pairs.iter().map(|p| &p.0), rows, m)?;
-        let b = stack(pairs.iter().map(|p| &p.1), rows, n)?;
+        let a = stack(pairs.iter().map(|p| &p.0).collect(), m)?;
+        let b = stack(pairs.iter().map(|p| &p.1).collect(), n)?;
         let out = MatrixMut::new(self.sum.as_mut_slice::<f32>()?, m, n);
         gemm(Matrix::new(a.as_slice()?, rows, m).transposed(), Matrix::new(b.as_slice()?, rows, n), out, true);
         Ok(())
@@ -132,14 +133,11 @@ impl Rows {
 }
 
 /// Matrices of the same number of columns below one another.
-fn stack<'a>(parts: impl Iterator<Item = &'a Tensor>, rows: usize, columns: usize) -> Result<Tensor> {
-    let mut all = Tensor::uninit(DType::Float, &[rows, columns])?;
-    let mut rest = all.as_mut_slice::<f32>()?;
-    for part in parts {
-        let (to, after) = rest.split_at_mut(part.len());
-        to.copy_from_slice(part.as_slice()?);
-        rest = after;
-    }
+fn stack(parts: Vec<&Tensor>, columns: usize) -> Result<Tensor> {
+    let parts = parts.into_iter().map(Tensor::as_slice::<f32>).collect::<Result<Vec<_>>>()?;
+    let length: usize = parts.iter().map(|p| p.len()).sum();
+    let mut all = Tensor::uninit(DType::Float, &[length / columns, columns])?;
+    concatenate(&parts, all.as_mut_slice()?);
     Ok(all)
 }
 

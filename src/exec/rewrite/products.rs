@@ -4,6 +4,7 @@
 use super::super::dataflow::{Action, Dataflow, FlowNode, Source};
 use super::layouts::{layout_of, multiply, stays};
 use crate::compute::gemm::{Matrix, MatrixMut, gemm};
+use crate::compute::{elementwise::concatenate, scratch};
 use crate::error::{Result, bail};
 use crate::graph::op::{Control, Kernel, KernelCtx, NodeInfo, Value};
 use crate::graph::run_pure;
@@ -157,10 +158,8 @@ fn products_of_elements(ctx: &KernelCtx) -> Result<Option<Tensor>> {
     if elements.len() < 2 || !same || v > rows || count == 0 || v == 0 || count.saturating_mul(n) > LARGEST / 4 {
         return Ok(None);
     }
-    let mut all: Vec<f32> = Vec::with_capacity(count * v);
-    for element in &elements {
-        all.extend_from_slice(element.as_slice()?);
-    }
+    let mut all = scratch::take::<f32>(count * v);
+    concatenate(&elements.iter().map(Tensor::as_slice).collect::<Result<Vec<_>>>()?, &mut all);
     let mut products = Tensor::uninit(DType::Float, &[elements.len(), batch, n])?;
     let part = Matrix::new(&weights.as_slice::<f32>()?[..v * n], v, n);
     gemm(Matrix::new(&all, count, v), part, MatrixMut::new(products.as_mut_slice()?, count, n), false);

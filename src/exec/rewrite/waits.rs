@@ -8,9 +8,9 @@ use smallvec::SmallVec;
 /// Pure ops that are there for their errors, by the beginning of their names.
 const CHECKS: &[&str] = &["CheckNumerics", "EnsureShape", "Assert", "Placeholder"];
 
-/// Lets nobody wait for a pure node that reads no variable: who did waits for the node's inputs and for what it waited
-/// for. Such a node is dead where one of these is, and when it runs makes no difference; so then it can be rewritten or
-/// dropped like any other.
+/// Lets nobody wait for a pure node that reads no variable, or for a NoOp: who did waits for the node's inputs and for what
+/// it waited for. Such a node is dead where one of these is, and when it runs makes no difference; so then it can be
+/// rewritten or dropped like any other.
 pub(super) fn relax_waits(flow: &mut Dataflow) {
     let waited = flow.waited();
     if !waited.iter().any(|&w| w) {
@@ -39,7 +39,7 @@ pub(super) fn relax_waits(flow: &mut Dataflow) {
         // Each output of a Switch lives by itself, so that waiting for the Switch would be something else.
         let branches = node.inputs.iter().any(|s| matches!(s, Source::Node(n, _) if flow.nodes[*n].info.op.contains("Switch")));
         let checks = CHECKS.iter().any(|c| node.info.op.starts_with(c));
-        if !node.is_pure() || reads || branches || checks {
+        if !(node.is_pure() || node.is_op(&["NoOp"])) || reads || branches || checks {
             continue;
         }
         let mut all: SmallVec<[usize; 4]> = SmallVec::new();

@@ -37,6 +37,7 @@ pub use quantize::FakeQuant;
 pub use reverse::OneHot;
 pub(super) use strided::strided_slice_assign_kernel;
 pub use strided::{Idx, StridedSliceMasks};
+pub(crate) use tile::broadcast;
 pub(crate) use transpose::permute;
 
 use crate::error::Result;

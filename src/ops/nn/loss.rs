@@ -1,14 +1,14 @@
 //! Cross entropies, the L2 loss, and whether a target is among the top k.
 
 use super::gradients::loss as gradients;
-use super::softmax::max_of;
-use super::wide::{Wide, lit};
-use crate::compute::level::vectorize;
+use super::wide::{Wide, lit, narrowed, widened};
+use crate::compute::softmax::{softmax_cross_entropy, sparse_softmax_cross_entropy};
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
+use crate::ops::array::broadcast;
 use crate::ops::shape;
 use crate::tensor::{Shape, Tensor, dispatch};
-use num_traits::{Float, Zero};
+use num_traits::Zero;
 
 const FLOATS: &str = "T: {half, bfloat16, float, double}";
 
@@ -93,34 +93,6 @@ fn xent_shape(ctx: &mut InferCtx) -> Result<()> {
     ctx.set(1, shape)
 }
 
-/// A matrix, or what broadcasts to one: its sizes are those of the whole, or 1.
-struct Rows<'a, T> {
-    values: &'a [T],
-    rows: usize,
-    columns: usize,
-}
-
-impl<'a, T: Wide> Rows<'a, T> {
-    fn new(values: &'a [T], dims: &[usize]) -> Rows<'a, T> {
-        let (rows, columns) = match *dims {
-            [] => (1, 1),
-            [columns] => (1, columns),
-            [.., rows, columns] => (rows, columns),
-        };
-        Rows { values, rows, columns }
-    }
-
-    /// A row; one of a single column is spread over `spread`.
-    fn row<'b>(&'b self, index: usize, spread: &'b mut [T]) -> &'b [T] {
-        let start = if self.rows == 1 { 0 } else { index * self.columns };
-        if self.columns == spread.len() {
-            return &self.values[start..start + self.columns];
-        }
-        spread.fill(self.values[start]);
-        spread
-    }
-}
-
 fn xent(ctx: &mut KernelCtx) -> Result<()> {
     let (logits, labels) = (ctx.take(0)?, ctx.take(1)?);
     let same = logits.dims() == labels.dims();
@@ -133,40 +105,17 @@ fn xent(ctx: &mut KernelCtx) -> Result<()> {
             labels.dims()
         );
     };
-    let mut loss = Tensor::zeros(logits.dtype(), &[batch])?;
+    let dtype = logits.dtype();
+    let whole = |part: Tensor| widened(if part.dims() == [batch, classes] { part } else { broadcast(&part, &[batch, classes])? });
+    let (logits, labels) = (whole(logits)?, whole(labels)?);
+    let mut loss = Tensor::uninit(logits.dtype(), &[batch])?;
     let mut backprop = Tensor::uninit(logits.dtype(), &[batch, classes])?;
-    if classes > 0 {
-        dispatch!(logits.dtype(), floats, T => {
-            let x = Rows::new(logits.as_slice::<T>()?, logits.dims());
-            let t = Rows::new(labels.as_slice::<T>()?, labels.dims());
-            let (mut spread_x, mut spread_t) = (vec![T::default(); classes], vec![T::default(); classes]);
-            let rows = backprop.as_mut_slice::<T>()?.chunks_exact_mut(classes);
-            for (i, (loss, out)) in loss.as_mut_slice::<T>()?.iter_mut().zip(rows).enumerate() {
-                *loss = T::narrow(xent_row(x.row(i, &mut spread_x), t.row(i, &mut spread_t), out));
-            }
-        });
-    }
-    ctx.set(0, loss)?;
-    ctx.set(1, backprop)
-}
-
-/// The cross entropy of one row; its gradient goes to `out`.
-fn xent_row<T: Wide>(x: &[T], labels: &[T], out: &mut [T]) -> T::Wide {
-    vectorize(
-        #[inline(always)]
-        || {
-            let max = max_of(x);
-            let sum = x.iter().map(|&x| (x.widen() - max).exp()).sum::<T::Wide>();
-            let (log_sum, factor) = (sum.ln(), sum.recip());
-            let mut loss = T::Wide::zero();
-            for ((out, &x), &t) in out.iter_mut().zip(x).zip(labels) {
-                let (shifted, t) = (x.widen() - max, t.widen());
-                loss += t * (log_sum - shifted);
-                *out = T::narrow(shifted.exp() * factor - t);
-            }
-            loss
-        },
-    )
+    dispatch!(logits.dtype(), wide, T => {
+        let (x, labels) = (logits.as_slice::<T>()?, labels.as_slice()?);
+        softmax_cross_entropy(x, labels, classes, loss.as_mut_slice()?, backprop.as_mut_slice()?);
+    });
+    ctx.set(0, narrowed(loss, dtype)?)?;
+    ctx.set(1, narrowed(backprop, dtype)?)
 }
 
 fn sparse_xent_shape(ctx: &mut InferCtx) -> Result<()> {
@@ -204,33 +153,16 @@ fn sparse_xent(ctx: &mut KernelCtx) -> Result<()> {
             all.join(" ")
         );
     }
+    let dtype = logits.dtype();
+    let logits = widened(logits)?;
     let mut loss = Tensor::uninit(logits.dtype(), &[batch])?;
     let mut backprop = Tensor::uninit(logits.dtype(), &[batch, classes])?;
-    dispatch!(logits.dtype(), floats, T => {
-        let rows = logits.as_slice::<T>()?.chunks_exact(classes).zip(backprop.as_mut_slice::<T>()?.chunks_exact_mut(classes));
-        for ((loss, &label), (x, out)) in loss.as_mut_slice::<T>()?.iter_mut().zip(&labels).zip(rows) {
-            *loss = T::narrow(sparse_xent_row(x, label as usize, out));
-        }
+    dispatch!(logits.dtype(), wide, T => {
+        let (x, label) = (logits.as_slice::<T>()?, |row: usize| labels[row] as usize);
+        sparse_softmax_cross_entropy(x, label, classes, loss.as_mut_slice()?, backprop.as_mut_slice()?);
     });
-    ctx.set(0, loss)?;
-    ctx.set(1, backprop)
-}
-
-fn sparse_xent_row<T: Wide>(x: &[T], label: usize, out: &mut [T]) -> T::Wide {
-    vectorize(
-        #[inline(always)]
-        || {
-            let max = max_of(x);
-            let sum = x.iter().map(|&x| (x.widen() - max).exp()).sum::<T::Wide>();
-            let factor = sum.recip();
-            for (out, &x) in out.iter_mut().zip(x) {
-                *out = T::narrow((x.widen() - max).exp() * factor);
-            }
-            let one: T::Wide = lit(1.0);
-            out[label] = T::narrow((x[label].widen() - max).exp() * factor - one);
-            sum.ln() - (x[label].widen() - max)
-        },
-    )
+    ctx.set(0, narrowed(loss, dtype)?)?;
+    ctx.set(1, narrowed(backprop, dtype)?)
 }
 
 fn l2_loss(ctx: &mut KernelCtx) -> Result<()> {

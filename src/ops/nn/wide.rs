@@ -1,7 +1,22 @@
 //! The type in which a kernel computes for elements of another: half and bfloat16 are computed in float.
 
-use crate::tensor::Element;
+use crate::error::Result;
+use crate::ops::math::cast::cast_tensor;
+use crate::tensor::{DType, Element, Tensor};
 use half::{bf16, f16};
+
+/// A tensor of half or bfloat16 as one of float; others as they are.
+pub(super) fn widened(tensor: Tensor) -> Result<Tensor> {
+    match tensor.dtype() {
+        DType::Half | DType::Bfloat16 => cast_tensor(&tensor, DType::Float),
+        _ => Ok(tensor),
+    }
+}
+
+/// What was computed of widened tensors, in their own type.
+pub(super) fn narrowed(tensor: Tensor, dtype: DType) -> Result<Tensor> {
+    if tensor.dtype() == dtype { Ok(tensor) } else { cast_tensor(&tensor, dtype) }
+}
 
 /// A floating-point element and the type in which sums and functions of it are computed.
 pub(crate) trait Wide: Element + PartialOrd {
