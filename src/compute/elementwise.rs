@@ -58,30 +58,6 @@ pub fn zip<X: Copy + Sync, Y: Copy + Sync, Z: Copy + Send>(x: &[X], y: &[Y], out
     );
 }
 
-/// `out[i] = f(x[i], y[i], z[i])`
-pub fn zip3<X: Copy + Sync, Y: Copy + Sync, Z: Copy + Sync, W: Copy + Send>(
-    x: &[X],
-    y: &[Y],
-    z: &[Z],
-    out: &mut [W],
-    f: impl Fn(X, Y, Z) -> W + Sync,
-) {
-    check(&[x.len(), y.len(), z.len(), out.len()]);
-    let to = SharedMut(out.as_mut_ptr());
-    pieces(
-        x.len(),
-        #[inline(always)]
-        |start, length| {
-            // SAFETY: the pieces don't overlap and lie in the slice.
-            let out = unsafe { std::slice::from_raw_parts_mut(to.get().add(start), length) };
-            let inputs = x[start..start + length].iter().zip(&y[start..start + length]).zip(&z[start..start + length]);
-            for (w, ((x, y), z)) in out.iter_mut().zip(inputs) {
-                *w = f(*x, *y, *z);
-            }
-        },
-    );
-}
-
 /// `f(&mut x[i])`
 pub fn update<X: Send>(x: &mut [X], f: impl Fn(&mut X) + Sync) {
     let to = SharedMut(x.as_mut_ptr());
@@ -217,8 +193,11 @@ mod tests {
                 zip(&x, &y, &mut out, |x, y| x * 2 - y);
                 update_with(&mut out, &y, |out, y| *out += y);
                 assert!(out.iter().zip(&x).all(|(out, x)| *out == x * 2));
-                zip3(&x, &y, &out.clone(), &mut out, |x, y, z| x.max(y) + z);
-                assert!(out.iter().zip(&x).all(|(out, x)| *out == x * 3));
+                let halves = out.split_at(length / 3);
+                let mut whole = vec![0; length];
+                concatenate(&[halves.0, &[], halves.1], &mut whole);
+                assert_eq!(whole, out);
+                update_with(&mut out, &x, |out, x| *out += x);
                 update(&mut out, |out| *out -= 5);
                 let (mut a, mut b) = (x.clone(), y.clone());
                 update2_with(&mut out, &mut a, &y, |out, a, y| (*out, *a) = (*a, y));

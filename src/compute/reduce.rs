@@ -28,11 +28,6 @@ pub fn dot<T: Real>(x: &[T], y: &[T]) -> T {
     })
 }
 
-/// The sum of squares.
-pub fn sum_of_squares<T: Real>(x: &[T]) -> T {
-    dot(x, x)
-}
-
 /// The largest element, NaN if there is one; negative infinity for none.
 pub fn max<T: Real>(x: &[T]) -> T {
     extremum(x, true)
@@ -248,8 +243,6 @@ mod tests {
             assert_eq!(sum(&x), T::from(expected).unwrap(), "{length}");
             let expected = (0..length).map(|i| i % 11 * (i % 3)).sum::<usize>();
             assert_eq!(dot(&x, &y), T::from(expected).unwrap(), "{length}");
-            let expected = (0..length).map(|i| (i % 11) * (i % 11)).sum::<usize>();
-            assert_eq!(sum_of_squares(&x), T::from(expected).unwrap(), "{length}");
         }
     }
 

@@ -61,27 +61,33 @@ pub fn depthwise_conv2d<T: Real>(sizes: &DepthwiseConv2d, input: &[T], filter: &
     parallel_pieces(output, line, grain, |first, lines| {
         for (index, line) in (first..).zip(lines.chunks_exact_mut(line)) {
             let (image, row) = (index / sizes.rows.output, index % sizes.rows.output);
-            for (column, sums) in line.chunks_exact_mut(outputs).enumerate() {
-                sums.fill(T::zero());
-                vectorize(
-                    #[inline(always)]
-                    || {
-                        sizes.for_taps(image, row, column, |pixel, tap| {
-                            let (x, w) = (&input[pixel..][..sizes.channels], &filter[tap..][..outputs]);
-                            if multiplier == 1 {
-                                for ((sum, x), w) in sums.iter_mut().zip(x).zip(w) {
-                                    *sum += *x * *w;
+            vectorize(
+                #[inline(always)]
+                || {
+                    for (column, sums) in line.chunks_exact_mut(outputs).enumerate() {
+                        sums.fill(T::zero());
+                        sizes.for_taps(
+                            image,
+                            row,
+                            column,
+                            #[inline(always)]
+                            |pixel, tap| {
+                                let (x, w) = (&input[pixel..][..sizes.channels], &filter[tap..][..outputs]);
+                                if multiplier == 1 {
+                                    for ((sum, x), w) in sums.iter_mut().zip(x).zip(w) {
+                                        *sum += *x * *w;
+                                    }
+                                } else {
+                                    let channels = sums.chunks_exact_mut(multiplier).zip(x).zip(w.chunks_exact(multiplier));
+                                    for ((sums, x), w) in channels {
+                                        sums.iter_mut().zip(w).for_each(|(sum, w)| *sum += *x * *w);
+                                    }
                                 }
-                            } else {
-                                let channels = sums.chunks_exact_mut(multiplier).zip(x).zip(w.chunks_exact(multiplier));
-                                for ((sums, x), w) in channels {
-                                    sums.iter_mut().zip(w).for_each(|(sum, w)| *sum += *x * *w);
-                                }
-                            }
-                        });
-                    },
-                );
-            }
+                            },
+                        );
+                    }
+                },
+            );
         }
     });
 }
@@ -103,19 +109,25 @@ pub fn depthwise_conv2d_backprop_input<T: Real>(sizes: &DepthwiseConv2d, filter:
                 vectorize(
                     #[inline(always)]
                     || {
-                        sizes.for_taps(0, pixel / sizes.columns.output, pixel % sizes.columns.output, |pixel, tap| {
-                            let (sums, w) = (&mut sums[pixel..][..sizes.channels], &filter[tap..][..outputs]);
-                            if multiplier == 1 {
-                                for ((sum, dy), w) in sums.iter_mut().zip(dy).zip(w) {
-                                    *sum += *dy * *w;
+                        sizes.for_taps(
+                            0,
+                            pixel / sizes.columns.output,
+                            pixel % sizes.columns.output,
+                            #[inline(always)]
+                            |pixel, tap| {
+                                let (sums, w) = (&mut sums[pixel..][..sizes.channels], &filter[tap..][..outputs]);
+                                if multiplier == 1 {
+                                    for ((sum, dy), w) in sums.iter_mut().zip(dy).zip(w) {
+                                        *sum += *dy * *w;
+                                    }
+                                } else {
+                                    let products = dy.chunks_exact(multiplier).zip(w.chunks_exact(multiplier));
+                                    for (sum, (dy, w)) in sums.iter_mut().zip(products) {
+                                        *sum = dy.iter().zip(w).fold(*sum, |sum, (dy, w)| sum + *dy * *w);
+                                    }
                                 }
-                            } else {
-                                let products = dy.chunks_exact(multiplier).zip(w.chunks_exact(multiplier));
-                                for (sum, (dy, w)) in sums.iter_mut().zip(products) {
-                                    *sum = dy.iter().zip(w).fold(*sum, |sum, (dy, w)| sum + *dy * *w);
-                                }
-                            }
-                        });
+                            },
+                        );
                     },
                 );
             }

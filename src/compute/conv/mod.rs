@@ -1,20 +1,17 @@
-//! Convolutions and pooling over images in NHWC, filters in HWIO.
+//! Convolutions over images in NHWC, filters in HWIO.
 //!
-//! The caller works out paddings and output sizes; what a window reads outside of the image is zero for a convolution, and left
-//! out by pooling.
+//! The caller works out paddings and output sizes; what a window reads outside of the image is zero.
 
 mod dense;
 mod depthwise;
 mod direct;
 mod patches;
-mod pooling;
 #[cfg(test)]
 mod tests;
 
 pub use dense::{conv2d, conv2d_backprop_filter, conv2d_backprop_input};
 pub use depthwise::{depthwise_conv2d, depthwise_conv2d_backprop_filter, depthwise_conv2d_backprop_input};
 pub use direct::{conv2d_backprop_filter_direct, conv2d_backprop_input_direct, conv2d_direct};
-pub use pooling::{avg_pool, avg_pool_gradient, max_pool, max_pool_gradient, max_pool_with_argmax};
 
 use std::ops::Range;
 
@@ -121,37 +118,6 @@ pub struct DepthwiseConv2d {
     pub channels: usize,
     /// The outputs of a channel.
     pub multiplier: usize,
-}
-
-/// The sizes of pooling: each window of a channel gives one output.
-///
-/// Input `[batch, rows.input, columns.input, channels]`, output `[batch, rows.output, columns.output, channels]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pool2d {
-    /// The number of images.
-    pub batch: usize,
-    /// How windows move down.
-    pub rows: Axis,
-    /// How windows move right.
-    pub columns: Axis,
-    /// The channels of a pixel.
-    pub channels: usize,
-}
-
-impl Pool2d {
-    /// Elements of the input.
-    pub fn input_size(&self) -> usize {
-        self.batch * self.image_size()
-    }
-
-    /// Elements of the output.
-    pub fn output_size(&self) -> usize {
-        self.batch * self.rows.output * self.columns.output * self.channels
-    }
-
-    fn image_size(&self) -> usize {
-        self.rows.input * self.columns.input * self.channels
-    }
 }
 
 /// Panics unless a slice has the length that its role demands.

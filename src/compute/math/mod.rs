@@ -40,16 +40,6 @@ pub fn map<T: Real, F: Unary<T>>(f: F, x: &[T], y: &mut [T]) {
     });
 }
 
-/// `y[i] = f(y[i])`, split over the current pool.
-pub fn map_in_place<T: Real, F: Unary<T>>(f: F, y: &mut [T]) {
-    let data = SharedMut(y.as_mut_ptr());
-    parallel_for(y.len(), GRAIN, |range| {
-        // SAFETY: the pieces don't overlap and lie in the slice.
-        let at = unsafe { data.get().add(range.start) };
-        dispatch(Map { f, from: at, to: at, length: range.len() });
-    });
-}
-
 /// The function of one value, computed as in a vector.
 pub fn scalar<T: Real + Plain, F: Unary<T>>(f: F, x: T) -> T {
     let mut y = x;

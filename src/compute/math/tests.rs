@@ -120,9 +120,6 @@ fn all_lengths() {
             let x: Vec<f32> = (0..length).map(|i| i as f32 / 7.0 - 3.0).collect();
             let mut y = vec![9.0; length];
             map(Exp, &x, &mut y);
-            let mut z = x.clone();
-            map_in_place(Exp, &mut z);
-            assert_eq!(y, z);
             let near = |(x, y): (&f32, &f32)| *y == x.exp() || (x.exp() - y).abs() <= 1e-6 * x.exp();
             assert!(x.iter().zip(&y).all(near), "{length}");
         }

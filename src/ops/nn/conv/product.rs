@@ -63,17 +63,21 @@ impl ConvElement for f32 {
     }
 }
 
-/// The sizes of a convolution over two dimensions; none for one over three.
-fn plain_sizes(geometry: &Geometry) -> Option<Conv2d> {
-    let [depth, rows, columns] = &geometry.axes;
-    let axis = |axis: &Axis| conv::Axis {
+/// How windows move along a dimension.
+pub(super) fn axis(axis: &Axis) -> conv::Axis {
+    conv::Axis {
         input: axis.input,
         output: axis.output,
         window: axis.window,
         stride: axis.stride,
         dilation: axis.dilation,
         padding: axis.before,
-    };
+    }
+}
+
+/// The sizes of a convolution over two dimensions; none for one over three.
+fn plain_sizes(geometry: &Geometry) -> Option<Conv2d> {
+    let [depth, rows, columns] = &geometry.axes;
     let flat = depth.input == 1 && depth.output == 1 && depth.window == 1 && depth.before == 0;
     flat.then(|| Conv2d {
         batch: geometry.batch,
