@@ -2,6 +2,7 @@
 
 use super::items::{Item, moved};
 use super::shaping::index_tensor;
+use crate::compute::elementwise::concatenate;
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
 use crate::graph::{Gradient, Grads, Graph, IndexedSlices, Operation, Output};
@@ -129,6 +130,12 @@ fn join(parts: &[&Tensor], axis: usize, dims: &[usize]) -> Result<Tensor> {
     let dtype = parts[0].dtype();
     let inner: usize = dims[axis + 1..].iter().product();
     let outer: usize = dims[..axis].iter().product();
+    if outer == 1 && dtype.is_plain() {
+        let parts = parts.iter().map(|p| p.bytes()).collect::<Result<Vec<_>>>()?;
+        let mut whole = Tensor::uninit(dtype, dims)?;
+        concatenate(&parts, whole.bytes_mut()?);
+        return Ok(whole);
+    }
     moved!(dtype, T => {
         let parts: Vec<(&[T], usize)> =
             parts.iter().map(|p| Ok((T::of(p)?, p.dims()[axis] * inner))).collect::<Result<_>>()?;

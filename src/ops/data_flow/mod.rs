@@ -15,6 +15,7 @@ pub use queue::{Queue, QueueOptions};
 pub(crate) use tensor_array::elements as tensor_array_elements;
 pub use tensor_array::{TensorArray, TensorArrayOptions};
 
+use crate::compute::elementwise::concatenate;
 use crate::error::Result;
 use crate::graph::op::{Grad, Kernel, KernelFn, Op, ShapeFn};
 use crate::tensor::{DType, Tensor};
@@ -55,14 +56,9 @@ pub(super) fn join(values: &[Tensor], dims: &[usize]) -> Result<Tensor> {
             Tensor::from_handles(dtype, dims, all.concat())
         }
         _ => {
+            let parts = values.iter().map(Tensor::bytes).collect::<Result<Vec<_>>>()?;
             let mut whole = Tensor::uninit(dtype, dims)?;
-            let bytes = whole.bytes_mut()?;
-            let mut at = 0;
-            for value in values {
-                let from = value.bytes()?;
-                bytes[at..at + from.len()].copy_from_slice(from);
-                at += from.len();
-            }
+            concatenate(&parts, whole.bytes_mut()?);
             Ok(whole)
         }
     }
