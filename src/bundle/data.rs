@@ -68,8 +68,9 @@ impl DataWriter {
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.file.reserve(self.position - self.buffer.len() as u64, self.buffer.len() as u64);
-        self.file.write_all_at(&self.buffer, self.position - self.buffer.len() as u64)?;
+        let start = self.position - self.buffer.len() as u64;
+        self.file.reserve(start, self.buffer.len() as u64);
+        self.file.write_all_at(&self.buffer, start)?;
         self.buffer.clear();
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Softmax and cross entropy, row by row.
 
+use crate::compute::elementwise::{map, update};
 use crate::compute::lanes::{Kernel, Lanes, dispatch};
-use crate::compute::level::vectorize;
 use crate::compute::math::{Exp, MathReal, Unary};
 use crate::compute::pool::{SharedMut, parallel_pieces};
 use crate::compute::reduce::{max, sum};
@@ -24,7 +24,7 @@ pub fn softmax<T: MathReal>(x: &[T], columns: usize, out: &mut [T]) {
     for_rows(columns, out, |row, out| {
         let x = &x[row * columns..][..columns];
         dispatch(ExpLess { x, less: max(x), out });
-        dispatch(Scale { scale: T::one() / sum(out), out });
+        scale(T::one() / sum(out), out);
     });
 }
 
@@ -36,10 +36,7 @@ pub fn log_softmax<T: MathReal>(x: &[T], columns: usize, out: &mut [T]) {
         let largest = max(x);
         dispatch(ExpLess { x, less: largest, out });
         let log = sum(out).ln();
-        vectorize(
-            #[inline(always)]
-            || out.iter_mut().zip(x).for_each(|(y, x)| *y = *x - largest - log),
-        );
+        map(x, out, |x| x - largest - log);
     });
 }
 
@@ -85,7 +82,7 @@ pub fn sparse_softmax_cross_entropy<T: MathReal>(
         let loss = if label < columns {
             dispatch(ExpLess { x, less: largest, out });
             let total = sum(out);
-            dispatch(Scale { scale: T::one() / total, out });
+            scale(T::one() / total, out);
             out[label] = out[label] - T::one();
             total.ln() - (x[label] - largest)
         } else {
@@ -124,27 +121,9 @@ impl<T: MathReal> Kernel<T> for ExpLess<'_, T> {
     }
 }
 
-/// `out[i] *= scale`
-struct Scale<'a, T> {
-    scale: T,
-    out: &'a mut [T],
-}
-
-impl<T: MathReal> Kernel<T> for Scale<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Lanes<Elem = T>>(self, l: L) {
-        let scale = l.splat(self.scale);
-        for at in (0..self.out.len()).step_by(L::N) {
-            let count = self.out.len() - at;
-            // SAFETY: `count` elements are left.
-            unsafe {
-                let y = self.out.as_mut_ptr().add(at);
-                store_part(l, y, l.mul(load_part(l, y, count), scale), count);
-            }
-        }
-    }
+/// `out[i] *= factor`
+fn scale<T: MathReal>(factor: T, out: &mut [T]) {
+    update(out, |y| *y = *y * factor);
 }
 
 /// The sum of `labels[i] (log - (x[i] - less))`; then `out[i] = out[i] scale - labels[i]`.

@@ -47,6 +47,21 @@ impl DepthwiseConv2d {
     }
 }
 
+/// Adds each channel's element, times each of its `multiplier` factors, to the sum beside that factor.
+#[inline(always)]
+fn add_products<T: Real>(multiplier: usize, sums: &mut [T], x: &[T], factors: &[T]) {
+    if multiplier == 1 {
+        for ((sum, x), factor) in sums.iter_mut().zip(x).zip(factors) {
+            *sum += *x * *factor;
+        }
+    } else {
+        let channels = sums.chunks_exact_mut(multiplier).zip(x).zip(factors.chunks_exact(multiplier));
+        for ((sums, x), factors) in channels {
+            sums.iter_mut().zip(factors).for_each(|(sum, factor)| *sum += *x * *factor);
+        }
+    }
+}
+
 /// The convolution (TF op DepthwiseConv2dNative).
 pub fn depthwise_conv2d<T: Real>(sizes: &DepthwiseConv2d, input: &[T], filter: &[T], output: &mut [T]) {
     check_length("input", input, sizes.input_size());
@@ -73,16 +88,7 @@ pub fn depthwise_conv2d<T: Real>(sizes: &DepthwiseConv2d, input: &[T], filter: &
                             #[inline(always)]
                             |pixel, tap| {
                                 let (x, w) = (&input[pixel..][..sizes.channels], &filter[tap..][..outputs]);
-                                if multiplier == 1 {
-                                    for ((sum, x), w) in sums.iter_mut().zip(x).zip(w) {
-                                        *sum += *x * *w;
-                                    }
-                                } else {
-                                    let channels = sums.chunks_exact_mut(multiplier).zip(x).zip(w.chunks_exact(multiplier));
-                                    for ((sums, x), w) in channels {
-                                        sums.iter_mut().zip(w).for_each(|(sum, w)| *sum += *x * *w);
-                                    }
-                                }
+                                add_products(multiplier, sums, x, w);
                             },
                         );
                     }
@@ -166,18 +172,7 @@ pub fn depthwise_conv2d_backprop_filter<T: Real>(
                 let x = &input[pixel * sizes.channels..][..sizes.channels];
                 vectorize(
                     #[inline(always)]
-                    || {
-                        if multiplier == 1 {
-                            for ((sum, x), dy) in sums.iter_mut().zip(x).zip(dy) {
-                                *sum += *x * *dy;
-                            }
-                        } else {
-                            let channels = sums.chunks_exact_mut(multiplier).zip(x).zip(dy.chunks_exact(multiplier));
-                            for ((sums, x), dy) in channels {
-                                sums.iter_mut().zip(dy).for_each(|(sum, dy)| *sum += *x * *dy);
-                            }
-                        }
-                    },
+                    || add_products(multiplier, sums, x, dy),
                 );
             }
         }

@@ -29,8 +29,7 @@ struct Sum {
 /// Rewrites every sum of float32 products in a loop.
 pub(super) fn products_after_loops(flow: &mut Dataflow) {
     let consumers = flow.consumers();
-    let fetched = flow.fetched();
-    let kept: Vec<bool> = flow.waited().iter().zip(&fetched).map(|(&w, &f)| w || f).collect();
+    let kept: Vec<bool> = flow.waited().iter().zip(&flow.fetched()).map(|(&w, &f)| w || f).collect();
     let sums: Vec<Sum> = (0..flow.nodes.len()).filter_map(|n| find(flow, n, &consumers, &kept)).collect();
     for sum in sums {
         apply(flow, &sum);

@@ -5,12 +5,12 @@ mod geometry;
 mod product;
 mod shapes;
 
+use super::wide::{narrowed, widened};
 use crate::error::Result;
 use crate::graph::op::{Grad, Kernel, KernelCtx, Op, PrepareCtx, Prepared};
 use crate::ops::nn::gradients::conv as gradients;
-use crate::tensor::{DType, Element, Tensor};
+use crate::tensor::Tensor;
 use geometry::Attributes;
-use half::{bf16, f16};
 
 pub(in crate::ops) use depthwise::OPS as DEPTHWISE_OPS;
 
@@ -157,23 +157,9 @@ pub(in crate::ops) static OPS: &[Op] = &[
 
 /// Runs a function of tensors of one type; half and bfloat16 are computed in float.
 fn in_float(tensors: [Tensor; 2], run: impl FnOnce([Tensor; 2]) -> Result<Tensor>) -> Result<Tensor> {
-    match tensors[0].dtype() {
-        DType::Half => {
-            let [a, b] = tensors;
-            let result = run([convert(&a, f16::to_f32)?, convert(&b, f16::to_f32)?])?;
-            convert(&result, f16::from_f32)
-        }
-        DType::Bfloat16 => {
-            let [a, b] = tensors;
-            let result = run([convert(&a, bf16::to_f32)?, convert(&b, bf16::to_f32)?])?;
-            convert(&result, bf16::from_f32)
-        }
-        _ => run(tensors),
-    }
-}
-
-fn convert<A: Element, B: Element>(tensor: &Tensor, function: fn(A) -> B) -> Result<Tensor> {
-    Tensor::new(tensor.dims(), tensor.as_slice::<A>()?.iter().map(|&x| function(x)).collect())
+    let dtype = tensors[0].dtype();
+    let [a, b] = tensors;
+    narrowed(run([widened(a)?, widened(b)?])?, dtype)
 }
 
 /// Runs a block with `$T` bound to a type that convolutions are computed in.
