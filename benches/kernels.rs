@@ -2,7 +2,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use metagraph::bench_internals::conv::{Axis, Conv2d, conv2d};
-use metagraph::bench_internals::gemm::{Matrix, MatrixMut, PackedB, gemm};
+use metagraph::bench_internals::gemm::{Matrix, MatrixMut, Onto, PackedB, gemm};
 use metagraph::bench_internals::math::{Exp, Log, Sigmoid, Tanh, map};
 use metagraph::bench_internals::softmax::softmax;
 use metagraph::bench_internals::{pool, reduce};
@@ -36,11 +36,11 @@ fn products(criterion: &mut Criterion) {
         let name = format!("{m}x{k}x{n} {}{}", letter(transpose_a), letter(transpose_b));
         group.throughput(Throughput::Elements((2 * m * k * n) as u64));
         group.bench_function(BenchmarkId::new("metagraph", &name), |bench| {
-            bench.iter(|| gemm(a_matrix, b_matrix, MatrixMut::new(black_box(&mut c), m, n), false));
+            bench.iter(|| gemm(a_matrix, b_matrix, MatrixMut::new(black_box(&mut c), m, n), Onto::Nothing));
         });
         let packed = PackedB::new(b_matrix);
         group.bench_function(BenchmarkId::new("metagraph packed", &name), |bench| {
-            bench.iter(|| packed.multiply(a_matrix, MatrixMut::new(black_box(&mut c), m, n), false));
+            bench.iter(|| packed.multiply(a_matrix, MatrixMut::new(black_box(&mut c), m, n), Onto::Nothing));
         });
         let parallelism = if threads > 1 { ::gemm::Parallelism::Rayon(threads) } else { ::gemm::Parallelism::None };
         group.bench_function(BenchmarkId::new("gemm crate", &name), |bench| {

@@ -6,6 +6,7 @@ use crate::error::{Result, bail};
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Data of at least this many bytes starts at a multiple of [`ALIGNMENT`].
@@ -66,6 +67,8 @@ pub(crate) fn release_kept() {
 pub(super) struct Buffer {
     pointer: NonNull<u8>,
     layout: Layout,
+    /// The stamp of what it holds, 0 before somebody asks for it.
+    stamp: AtomicU64,
 }
 
 // SAFETY: a Buffer owns its bytes, and the elements (plain numbers and bools) are Send and Sync.
@@ -97,14 +100,15 @@ impl Buffer {
         } else {
             0
         };
-        Ok((Buffer { pointer, layout }, offset))
+        Ok((Buffer { pointer, layout, stamp: AtomicU64::new(0) }, offset))
     }
 
     /// Takes over a vector's memory.
     pub fn from_vec<T: Element>(vec: Vec<T>) -> Buffer {
         let mut vec = ManuallyDrop::new(vec);
         let layout = Layout::array::<T>(vec.capacity()).expect("a vector's layout is valid");
-        Buffer { pointer: NonNull::new(vec.as_mut_ptr().cast()).expect("a vector's pointer isn't null"), layout }
+        let pointer = NonNull::new(vec.as_mut_ptr().cast()).expect("a vector's pointer isn't null");
+        Buffer { pointer, layout, stamp: AtomicU64::new(0) }
     }
 
     /// Turns back into a vector that holds all of the memory, if it was allocated for such elements.
@@ -121,6 +125,24 @@ impl Buffer {
 
     pub fn pointer(&self) -> *mut u8 {
         self.pointer.as_ptr()
+    }
+
+    /// A number that no other buffer has or had, and that this one has until it is changed.
+    pub fn stamp(&self) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        match self.stamp.load(Ordering::Relaxed) {
+            0 => {
+                let new = NEXT.fetch_add(1, Ordering::Relaxed);
+                self.stamp.compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed).map_or_else(|other| other, |_| new)
+            }
+            stamp => stamp,
+        }
+    }
+
+    /// Says that the bytes are about to change.
+    #[inline]
+    pub fn change(&mut self) {
+        *self.stamp.get_mut() = 0;
     }
 }
 

@@ -308,12 +308,22 @@ impl Tensor {
     }
 
     fn make_unique(&mut self) -> Result<()> {
-        if let Storage::Plain(buffer, _) = &mut self.storage
-            && Arc::get_mut(buffer).is_none()
-        {
-            *self = self.deep_copy()?;
+        if let Storage::Plain(buffer, _) = &mut self.storage {
+            match Arc::get_mut(buffer) {
+                Some(own) => own.change(),
+                None => *self = self.deep_copy()?,
+            }
         }
         Ok(())
+    }
+
+    /// Numbers that tell what the elements are: as long as they are the same, so are the elements. None for tensors that are
+    /// stored within themselves, and for strings and handles.
+    pub(crate) fn stamp(&self) -> Option<(u64, usize)> {
+        match &self.storage {
+            Storage::Plain(buffer, offset) => Some((buffer.stamp(), *offset)),
+            _ => None,
+        }
     }
 
     /// A copy that shares nothing.

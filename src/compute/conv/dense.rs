@@ -1,7 +1,7 @@
 //! Convolutions over all channels of a group, as products of matrices.
 
 use super::{Conv2d, check_length, patches};
-use crate::compute::gemm::{GemmElement, Matrix, MatrixMut, gemm};
+use crate::compute::gemm::{GemmElement, Matrix, MatrixMut, Onto, gemm};
 use crate::compute::pool::{SharedMut, current_threads, parallel_for, parallel_pieces};
 use std::ops::Range;
 
@@ -89,7 +89,7 @@ pub fn conv2d<T: GemmElement>(sizes: &Conv2d, input: &[T], filter: &[T], output:
             for group in 0..sizes.groups {
                 let at = (block.start - pixels.start) * sizes.out_channels + group * outputs;
                 let c = MatrixMut::strided(&mut output[at..], block.len(), outputs, sizes.out_channels);
-                gemm(windows(sizes, input, group, block.clone(), &mut space), filter_of(sizes, filter, group), c, false);
+                gemm(windows(sizes, input, group, block.clone(), &mut space), filter_of(sizes, filter, group), c, Onto::Nothing);
             }
         });
     });
@@ -114,7 +114,7 @@ pub fn conv2d_backprop_input<T: GemmElement>(sizes: &Conv2d, filter: &[T], gradi
                     let dy = outputs_of(sizes, gradient, group, &block);
                     space.resize(block.len() * sizes.depth(), T::zero());
                     let c = MatrixMut::new(&mut space, block.len(), sizes.depth());
-                    gemm(dy, filter_of(sizes, filter, group).transposed(), c, false);
+                    gemm(dy, filter_of(sizes, filter, group).transposed(), c, Onto::Nothing);
                     patches::scatter(sizes, &space, group, block.clone(), T::add_wrapping, images.start, to);
                 }
             });
@@ -152,7 +152,7 @@ pub fn conv2d_backprop_filter<T: GemmElement>(sizes: &Conv2d, input: &[T], gradi
             for group in 0..sizes.groups {
                 let dy = outputs_of(sizes, gradient, group, &block);
                 let c = MatrixMut::strided(&mut sums[group * outputs..], sizes.depth(), outputs, sizes.out_channels);
-                gemm(windows(sizes, input, group, block.clone(), &mut space).transposed(), dy, c, true);
+                gemm(windows(sizes, input, group, block.clone(), &mut space).transposed(), dy, c, Onto::Itself);
             }
         });
     };

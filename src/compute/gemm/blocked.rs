@@ -5,14 +5,14 @@
 //! operands: each piece of C is computed by one, which lays out what it needs.
 
 use super::packed::{pack_columns, pack_rows};
-use super::{Matrix, MatrixMut, PARALLEL_FROM};
+use super::{Matrix, PARALLEL_FROM, Target};
 use crate::compute::lanes::{Kernel, Lanes, Real, dispatch};
 use crate::compute::pool::{current_threads, parallel_for, parallel_pieces};
 use crate::compute::scratch;
 use std::ops::Range;
 
 /// Vectors of columns in a tile.
-const VECTORS: usize = 3;
+pub(super) const VECTORS: usize = 3;
 /// The depth of a block. Not a power of two, so that panels don't start at the same place in a cache set.
 const DEPTH: usize = 252;
 /// Rows in a block of A: with `DEPTH` it takes a fifth of a second-level cache.
@@ -36,14 +36,14 @@ const fn height<L: Lanes>() -> usize {
     if L::REGISTERS >= 32 { 8 } else { 4 }
 }
 
-/// `c = a b` or `c += a b`.
-pub fn product<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, c: MatrixMut<'_, T>, accumulate: bool) {
-    run(a, Right::Plain(b), b.columns, c, accumulate);
+/// The product of two matrices.
+pub(super) fn product<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) {
+    run(a, Right::Plain(b), b.columns, target);
 }
 
-/// `c = a b` or `c += a b`, for a matrix B of `columns` columns that is laid out in panels.
-pub fn product_with_panels<T: Real>(a: Matrix<'_, T>, panels: &[T], columns: usize, c: MatrixMut<'_, T>, accumulate: bool) {
-    run(a, Right::Panels(panels), columns, c, accumulate);
+/// The same for a matrix B of `columns` columns that is laid out in panels.
+pub(super) fn product_with_panels<T: Real>(a: Matrix<'_, T>, panels: &[T], columns: usize, target: Target<T>) {
+    run(a, Right::Panels(panels), columns, target);
 }
 
 /// B: in its own memory, or laid out in panels over the whole depth.
@@ -53,21 +53,8 @@ enum Right<'a, T> {
     Panels(&'a [T]),
 }
 
-/// Where C goes.
-#[derive(Clone, Copy)]
-struct Target<T> {
-    data: *mut T,
-    row_stride: usize,
-    accumulate: bool,
-}
-
-// SAFETY: the pointer is only an address; who writes through it keeps to a piece of C of its own.
-unsafe impl<T: Send> Send for Target<T> {}
-unsafe impl<T: Send> Sync for Target<T> {}
-
-fn run<T: Real>(a: Matrix<'_, T>, b: Right<'_, T>, n: usize, c: MatrixMut<'_, T>, accumulate: bool) {
+fn run<T: Real>(a: Matrix<'_, T>, b: Right<'_, T>, n: usize, target: Target<T>) {
     let (m, k) = (a.rows, a.columns);
-    let target = Target { data: c.data.as_mut_ptr(), row_stride: c.row_stride, accumulate };
     let block = |rows: Range<usize>, columns: Range<usize>| {
         dispatch(Block { a, b, rows, columns, depth: 0..k, target });
     };
@@ -103,19 +90,15 @@ fn split_depth<T: Real>(a: Matrix<'_, T>, b: Right<'_, T>, n: usize, parts: usiz
             if depth.is_empty() {
                 sum.fill(T::zero());
             }
-            let target = Target { data: sum.as_mut_ptr(), row_stride: n, accumulate: false };
+            let target = Target::new(sum.as_mut_ptr(), n);
             dispatch(Block { a, b, rows: 0..m, columns: 0..n, depth, target });
         }
     });
     for (part, sum) in sums.chunks_exact(m * n).enumerate() {
         for (i, row) in sum.chunks_exact(n).enumerate() {
             // SAFETY: the row lies in C, and the threads are done.
-            let to = unsafe { std::slice::from_raw_parts_mut(target.data.add(i * target.row_stride), n) };
-            if part == 0 && !target.accumulate {
-                to.copy_from_slice(row);
-            } else {
-                to.iter_mut().zip(row).for_each(|(y, x)| *y += *x);
-            }
+            let target = if part == 0 { target } else { target.onto_itself() };
+            row.iter().enumerate().for_each(|(j, x)| unsafe { target.set(i, j, *x) });
         }
     }
 }
@@ -165,7 +148,7 @@ impl<T: Real> Kernel<T> for Block<'_, T> {
             let columns = column..(column + PANELS * width).min(columns.end);
             for first in depth.clone().step_by(DEPTH) {
                 let inner = first..(first + DEPTH).min(depth.end);
-                let accumulate = target.accumulate || first > depth.start;
+                let target = if first > depth.start { target.onto_itself() } else { target };
                 // SAFETY: the blocks lie in the matrices, and the space has room for both.
                 let (panels, panel_stride) = unsafe {
                     match b {
@@ -183,8 +166,7 @@ impl<T: Real> Kernel<T> for Block<'_, T> {
                     // SAFETY: as above; the tiles lie in C.
                     unsafe {
                         pack_rows(l, a, rows.clone(), inner.clone(), height, a_space.as_mut_ptr());
-                        let to = target.data.add(rows.start * target.row_stride + columns.start);
-                        let to = Target { data: to, accumulate, ..target };
+                        let to = target.from(rows.start, columns.start);
                         tiles(l, a_space.as_ptr(), rows.len(), panels, panel_stride, columns.len(), inner.len(), to);
                     }
                 }
@@ -216,7 +198,7 @@ unsafe fn tiles<L: Lanes>(
             // SAFETY: as the caller promises.
             unsafe {
                 let (a, b) = (a.add(row * depth), panels.add(panel * panel_stride));
-                let target = Target { data: target.data.add(row * target.row_stride + column), ..target };
+                let target = target.from(row, column);
                 match (rows, columns.div_ceil(L::N)) {
                     (5.., 3) if L::REGISTERS >= 32 => tile::<L, 8, 3>(l, a, height, b, depth, rows, columns, target),
                     (5.., 2) if L::REGISTERS >= 32 => tile::<L, 8, 2>(l, a, height, b, depth, rows, columns, target),
@@ -249,6 +231,9 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const USED: usize>(
     unsafe {
         if rows > 4 && columns == width::<L>() {
             (0..rows).for_each(|i| l.prefetch(target.data.add(i * target.row_stride)));
+            if target.adds {
+                (0..rows).for_each(|i| l.prefetch(target.addend.add(i * target.addend_row_stride)));
+            }
         }
         for _ in 0..depth {
             let row: [L::V; USED] = std::array::from_fn(|v| l.load(b.add(v * L::N)));
@@ -265,13 +250,13 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const USED: usize>(
         let results = sums;
         for (i, sums) in results.iter().enumerate().take(rows) {
             for (v, sum) in sums.iter().enumerate() {
-                let to = target.data.add(i * target.row_stride + v * L::N);
+                let Target { data: to, addend, adds, .. } = target.from(i, v * L::N);
                 if columns >= (v + 1) * L::N {
-                    let sum = if target.accumulate { l.add(l.load(to), *sum) } else { *sum };
+                    let sum = if adds { l.add(l.load(addend), *sum) } else { *sum };
                     l.store(to, sum);
                 } else if columns > v * L::N {
                     let count = columns - v * L::N;
-                    let sum = if target.accumulate { l.add(l.load_first(to, count), *sum) } else { *sum };
+                    let sum = if adds { l.add(l.load_first(addend, count), *sum) } else { *sum };
                     l.store_first(to, sum, count);
                 }
             }

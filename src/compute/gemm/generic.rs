@@ -1,6 +1,6 @@
 //! Products of numbers without a way of their own.
 
-use super::{GemmElement, Matrix, MatrixMut, PARALLEL_FROM, gemm};
+use super::{GemmElement, Matrix, MatrixMut, Onto, PARALLEL_FROM, gemm};
 use crate::compute::level::vectorize;
 use crate::compute::pool::{SharedMut, parallel_for};
 use std::borrow::Cow;
@@ -8,13 +8,11 @@ use std::borrow::Cow;
 /// Rows of B that are added in one pass over a row of C.
 const STEP: usize = 4;
 
-/// A product by sums of multiples of B's rows. `mul_add` must be inline.
+/// `c += a b` by sums of multiples of B's rows. `mul_add` must be inline.
 pub fn product<T: GemmElement>(
     a: Matrix<'_, T>,
     b: Matrix<'_, T>,
     c: MatrixMut<'_, T>,
-    accumulate: bool,
-    zero: T,
     mul_add: impl Fn(T, T, T) -> T + Copy + Sync,
 ) {
     let (m, k, n) = (a.rows, a.columns, b.columns);
@@ -25,9 +23,6 @@ pub fn product<T: GemmElement>(
     let span = |i: usize, columns: std::ops::Range<usize>| {
         // SAFETY: the parts of rows that the pieces of the loop take don't overlap and lie in C, which is borrowed.
         let sums = unsafe { std::slice::from_raw_parts_mut(pointer.get().add(i * row_stride + columns.start), columns.len()) };
-        if !accumulate {
-            sums.fill(zero);
-        }
         vectorize(
             #[inline(always)]
             || {
@@ -65,20 +60,19 @@ fn row_major<T: Copy>(matrix: Matrix<'_, T>) -> Cow<'_, [T]> {
     Cow::Owned((0..rows).flat_map(row).collect())
 }
 
-/// A product computed in f32 and rounded once.
+/// `c += a b`, computed in f32 and rounded once.
 pub fn through_f32<T: Copy>(
     a: Matrix<'_, T>,
     b: Matrix<'_, T>,
     c: MatrixMut<'_, T>,
-    accumulate: bool,
     widen: impl Fn(T) -> f32 + Copy,
     round: impl Fn(f32) -> T,
 ) {
     let widened = |matrix: Matrix<'_, T>| -> Vec<f32> { row_major(matrix).iter().map(|x| widen(*x)).collect() };
     let (m, k, n) = (a.rows, a.columns, b.columns);
     let (a, b) = (widened(a), widened(b));
-    let mut sums = if accumulate { widened(Matrix::strided(c.data, m, n, c.row_stride, 1)) } else { vec![0.0; m * n] };
-    gemm(Matrix::new(&a, m, k), Matrix::new(&b, k, n), MatrixMut::new(&mut sums, m, n), accumulate);
+    let mut sums = widened(Matrix::strided(c.data, m, n, c.row_stride, 1));
+    gemm(Matrix::new(&a, m, k), Matrix::new(&b, k, n), MatrixMut::new(&mut sums, m, n), Onto::Itself);
     for (i, row) in sums.chunks_exact(n).enumerate() {
         c.data[i * c.row_stride..][..n].iter_mut().zip(row).for_each(|(y, x)| *y = round(*x));
     }

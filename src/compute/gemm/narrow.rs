@@ -5,7 +5,8 @@
 //! cache. Where B lies column after column, a few columns at a time are multiplied with the rows of A. A product with few
 //! columns is the transposed one with few rows.
 
-use super::{Matrix, MatrixMut, PARALLEL_FROM};
+use super::blocked::{VECTORS, width};
+use super::{Matrix, PARALLEL_FROM, Target};
 use crate::compute::lanes::{Kernel, Lanes, Real, dispatch};
 use crate::compute::pool::{current_threads, parallel_for};
 use crate::compute::scratch;
@@ -14,32 +15,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The most rows that are few.
 const MOST_ROWS: usize = 8;
+/// The most rows that a matrix in panels is multiplied with here.
+pub(super) const MOST_ROWS_OF_PANELS: usize = 3;
 /// Columns that pieces of the loop are made of: whole cache lines of C.
 const UNIT: usize = 64;
 /// How many rows of B ahead a panel fetches.
 const AHEAD: usize = 4;
 
-/// Where C goes.
-#[derive(Clone, Copy)]
-struct Target<T> {
-    data: *mut T,
-    row_stride: usize,
-    column_stride: usize,
-    accumulate: bool,
-}
-
-// SAFETY: the pointer is only an address; who writes through it keeps to columns of C of its own.
-unsafe impl<T: Send> Send for Target<T> {}
-unsafe impl<T: Send> Sync for Target<T> {}
-
-/// Computes `c = a b` or `c += a b` if it has few rows or columns; tells whether it did.
-pub fn product<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, c: &mut MatrixMut<'_, T>, accumulate: bool) -> bool {
-    let target = Target { data: c.data.as_mut_ptr(), row_stride: c.row_stride, column_stride: 1, accumulate };
-    let swapped = Target { row_stride: 1, column_stride: c.row_stride, ..target };
+/// Computes the product if it has few rows or columns; tells whether it did.
+pub(super) fn product<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) -> bool {
     if a.rows <= b.columns || b.columns > MOST_ROWS {
         few_rows(a, b, target)
     } else {
-        few_rows(b.transposed(), a.transposed(), swapped)
+        few_rows(b.transposed(), a.transposed(), target.transposed())
     }
 }
 
@@ -68,13 +56,10 @@ fn few_rows<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) -> b
         return true;
     }
     let mut sums = scratch::take::<T>(m * n);
-    by_rows(a, b, Target { data: sums.as_mut_ptr(), row_stride: n, column_stride: 1, accumulate: false });
+    by_rows(a, b, Target::new(sums.as_mut_ptr(), n));
     for (i, row) in sums.chunks_exact(n).enumerate() {
-        for (j, sum) in row.iter().enumerate() {
-            // SAFETY: the element lies in C.
-            let to = unsafe { &mut *target.data.add(i * target.row_stride + j * target.column_stride) };
-            *to = if target.accumulate { *to + *sum } else { *sum };
-        }
+        // SAFETY: the elements lie in C.
+        row.iter().enumerate().for_each(|(j, sum)| unsafe { target.set(i, j, *sum) });
     }
     true
 }
@@ -83,20 +68,19 @@ fn few_rows<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) -> b
 ///
 /// The pieces of a thread come in one order, and in the other one with the next product with the same matrix: what was read
 /// last is still in the thread's cache.
-fn for_columns<T>(m: usize, b: Matrix<'_, T>, body: impl Fn(Range<usize>) + Sync) {
-    let (k, n) = (b.rows, b.columns);
+fn for_columns<T>([m, k, n]: [usize; 3], b: &[T], unit: usize, body: impl Fn(Range<usize>) + Sync) {
     if m * k * n < PARALLEL_FROM {
         return body(0..n);
     }
     let threads = current_threads();
-    let units = n.div_ceil(UNIT);
-    let grain = (PARALLEL_FROM / 4).div_ceil(m * k * UNIT).max(units.div_ceil(4 * threads));
-    let pieces = units.div_ceil(grain);
-    let back = TURNS[b.data.as_ptr() as usize / 4096 % TURNS.len()].fetch_xor(true, Ordering::Relaxed);
+    let units = n.div_ceil(unit);
+    let pieces = (4 * threads).min(4 * m * k * n / PARALLEL_FROM).clamp(1, units);
+    let back = TURNS[b.as_ptr() as usize / 4096 % TURNS.len()].fetch_xor(true, Ordering::Relaxed);
     parallel_for(pieces, 1, |range| {
         for turn in range {
             let piece = if back { turned(turn, pieces, threads) } else { turn };
-            body(piece * grain * UNIT..((piece + 1) * grain * UNIT).min(n));
+            let first = |piece: usize| (piece * units / pieces * unit).min(n);
+            body(first(piece)..first(piece + 1));
         }
     });
 }
@@ -112,11 +96,17 @@ fn turned(turn: usize, pieces: usize, threads: usize) -> usize {
 }
 
 fn by_rows<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) {
-    for_columns(a.rows, b, |columns| dispatch(ByRows { a, b, columns, target }));
+    for_columns([a.rows, b.rows, b.columns], b.data, UNIT, |columns| dispatch(ByRows { a, b, columns, target }));
 }
 
 fn by_columns<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) {
-    for_columns(a.rows, b, |columns| dispatch(ByColumns { a, b, columns, target }));
+    for_columns([a.rows, b.rows, b.columns], b.data, UNIT, |columns| dispatch(ByColumns { a, b, columns, target }));
+}
+
+/// The product of at most [`MOST_ROWS_OF_PANELS`] rows and a matrix B of `columns` columns that is laid out in panels of
+/// `width`. Sums are those of `ByRows`, bit by bit.
+pub(super) fn product_with_panels<T: Real>(a: Matrix<'_, T>, panels: &[T], (columns, width): (usize, usize), target: Target<T>) {
+    for_columns([a.rows, a.columns, columns], panels, width, |columns| dispatch(ByPanels { a, panels, columns, target }));
 }
 
 /// Some columns of C, as multiples of rows of B.
@@ -140,19 +130,19 @@ impl<T: Real> Kernel<T> for ByRows<'_, T> {
         let step = 4;
         for p in (0..k).step_by(step) {
             let count = step.min(k - p);
-            let accumulate = self.target.accumulate || p > 0;
+            let target = if p > 0 { self.target.onto_itself() } else { self.target };
             let mut i = 0;
             while i < self.a.rows {
                 let rows = self.a.rows - i;
                 // SAFETY: the rows and columns lie in the matrices.
                 i += unsafe {
                     match (rows, count) {
-                        (4.., 4) if L::REGISTERS >= 32 => self.add::<L, 4, 4>(l, i, p, accumulate),
-                        (2.., 4) => self.add::<L, 2, 4>(l, i, p, accumulate),
-                        (1, 4) => self.add::<L, 1, 4>(l, i, p, accumulate),
+                        (4.., 4) if L::REGISTERS >= 32 => self.add::<L, 4, 4>(l, i, p, target),
+                        (2.., 4) => self.add::<L, 2, 4>(l, i, p, target),
+                        (1, 4) => self.add::<L, 1, 4>(l, i, p, target),
                         _ => {
                             for q in 0..count {
-                                self.add::<L, 1, 1>(l, i, p + q, accumulate || q > 0);
+                                self.add::<L, 1, 1>(l, i, p + q, if q > 0 { target.onto_itself() } else { target });
                             }
                             1
                         }
@@ -225,9 +215,12 @@ impl<T: Real> ByRows<'_, T> {
         let (a, b, target) = (self.a, self.b, self.target);
         // SAFETY: as the caller promises; what is fetched ahead need not exist.
         unsafe {
-            let to = target.data.add(j);
+            let Target { data: to, addend, adds, .. } = target.from(0, j);
             let (mut x, mut row) = (a.data.as_ptr(), b.data.as_ptr().add(j));
             let mut sums = [l.splat(T::zero()); VECTORS];
+            if adds {
+                (0..VECTORS).for_each(|v| sums[v] = load(addend.add(v * L::N), v));
+            }
             for _ in 0..a.columns {
                 let factor = l.splat(*x);
                 let ahead = row.wrapping_add(AHEAD * b.row_stride);
@@ -241,8 +234,7 @@ impl<T: Real> ByRows<'_, T> {
             // A copy, so that indexing it doesn't force the sums themselves out of the registers.
             let results = sums;
             for (v, sum) in results.into_iter().enumerate() {
-                let to = to.add(v * L::N);
-                store(to, if target.accumulate { l.add(load(to, v), sum) } else { sum }, v);
+                store(to.add(v * L::N), sum, v);
             }
         }
     }
@@ -257,40 +249,125 @@ impl<T: Real> ByRows<'_, T> {
         l: L,
         i: usize,
         p: usize,
-        accumulate: bool,
+        target: Target<T>,
     ) -> usize {
-        let (a, b, target) = (self.a, self.b, self.target);
+        let (a, b) = (self.a, self.b);
         // SAFETY: the rows exist, as the caller promises, and the columns lie in B and C.
         unsafe {
             let x = |row: usize, q: usize| *a.data.as_ptr().add((i + row) * a.row_stride + (p + q) * a.column_stride);
             let factors: [[L::V; STEP]; ROWS] = std::array::from_fn(|row| std::array::from_fn(|q| l.splat(x(row, q))));
             let from: [*const T; STEP] = std::array::from_fn(|q| b.data.as_ptr().add((p + q) * b.row_stride));
-            let to: [*mut T; ROWS] = std::array::from_fn(|row| target.data.add((i + row) * target.row_stride));
+            let to: [Target<T>; ROWS] = std::array::from_fn(|row| target.from(i + row, 0));
             let mut j = self.columns.start;
             while j + L::N <= self.columns.end {
                 let values: [L::V; STEP] = std::array::from_fn(|q| l.load(from[q].add(j)));
                 for row in 0..ROWS {
-                    let mut sum = if accumulate { l.load(to[row].add(j)) } else { l.splat(T::zero()) };
+                    let mut sum = if target.adds { l.load(to[row].addend.add(j)) } else { l.splat(T::zero()) };
                     for q in 0..STEP {
                         sum = l.mul_add(factors[row][q], values[q], sum);
                     }
-                    l.store(to[row].add(j), sum);
+                    l.store(to[row].data.add(j), sum);
                 }
                 j += L::N;
             }
             if j < self.columns.end {
                 let count = self.columns.end - j;
                 for row in 0..ROWS {
-                    let mut sum = if accumulate { l.load_first(to[row].add(j), count) } else { l.splat(T::zero()) };
+                    let mut sum = if target.adds { l.load_first(to[row].addend.add(j), count) } else { l.splat(T::zero()) };
                     for q in 0..STEP {
                         sum = l.mul_add(factors[row][q], l.load_first(from[q].add(j), count), sum);
                     }
-                    l.store_first(to[row].add(j), sum, count);
+                    l.store_first(to[row].data.add(j), sum, count);
                 }
             }
         }
         ROWS
     }
+}
+
+/// Some columns of C, by panels of B, whose first column is a panel's first.
+struct ByPanels<'a, T> {
+    a: Matrix<'a, T>,
+    panels: &'a [T],
+    columns: Range<usize>,
+    target: Target<T>,
+}
+
+impl<T: Real> Kernel<T> for ByPanels<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, l: L) {
+        let width = width::<L>();
+        let mut column = self.columns.start;
+        while column < self.columns.end {
+            let panels = (self.columns.end - column).div_ceil(width);
+            // SAFETY: the panels and their columns of C exist.
+            column += unsafe {
+                match (self.a.rows, panels) {
+                    (1, 2..) => self.panels::<L, 1, 2>(l, column),
+                    (1, _) => self.panels::<L, 1, 1>(l, column),
+                    (2, _) => self.panels::<L, 2, 1>(l, column),
+                    _ => self.panels::<L, MOST_ROWS_OF_PANELS, 1>(l, column),
+                }
+            };
+        }
+    }
+}
+
+impl<T: Real> ByPanels<'_, T> {
+    /// `ROWS` rows of C, and the columns of some panels; returns how many columns those are.
+    ///
+    /// # Safety
+    /// A has so many rows, and there are such panels.
+    #[inline(always)]
+    unsafe fn panels<L: Lanes<Elem = T>, const ROWS: usize, const PANELS: usize>(&self, l: L, column: usize) -> usize {
+        let (a, target, width) = (self.a, self.target.from(0, column), width::<L>());
+        let filled = |panel: usize, v: usize| (self.columns.end - column).saturating_sub(panel * width + v * L::N);
+        let mut sums = [[[l.splat(T::zero()); VECTORS]; PANELS]; ROWS];
+        // SAFETY: as the caller promises; of C, only columns that exist are touched.
+        unsafe {
+            if target.adds {
+                for (i, panel, v) in places::<ROWS, PANELS>() {
+                    let from = target.from(i, panel * width + v * L::N).addend;
+                    match filled(panel, v) {
+                        0 => {}
+                        some if some < L::N => sums[i][panel][v] = l.load_first(from, some),
+                        _ => sums[i][panel][v] = l.load(from),
+                    }
+                }
+            }
+            let mut from: [*const T; PANELS] =
+                std::array::from_fn(|panel| self.panels.as_ptr().add((column + panel * width) * a.columns));
+            for p in 0..a.columns {
+                for i in 0..ROWS {
+                    let x = l.splat(*a.data.as_ptr().add(i * a.row_stride + p * a.column_stride));
+                    for panel in 0..PANELS {
+                        for v in 0..VECTORS {
+                            sums[i][panel][v] = l.mul_add(x, l.load(from[panel].add(v * L::N)), sums[i][panel][v]);
+                        }
+                    }
+                }
+                from = from.map(|from| from.add(width));
+            }
+            // A copy, so that indexing it doesn't force the sums themselves out of the registers.
+            let results = sums;
+            for (i, panel, v) in places::<ROWS, PANELS>() {
+                let to = target.from(i, panel * width + v * L::N).data;
+                match filled(panel, v) {
+                    0 => {}
+                    some if some < L::N => l.store_first(to, results[i][panel][v], some),
+                    _ => l.store(to, results[i][panel][v]),
+                }
+            }
+        }
+        PANELS * width
+    }
+}
+
+/// Rows, panels and vectors of a tile of panels.
+fn places<const ROWS: usize, const PANELS: usize>() -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..ROWS).flat_map(|i| (0..PANELS).flat_map(move |panel| (0..VECTORS).map(move |v| (i, panel, v))))
 }
 
 /// Some columns of C, each an inner product of a row of A and a column of B, both without gaps.
@@ -369,8 +446,7 @@ impl<T: Real> ByColumns<'_, T> {
             for row in 0..ROWS {
                 for column in 0..COLUMNS {
                     let sum = l.sum(sums[row][column]);
-                    let to = &mut *target.data.add((i + row) * target.row_stride + (j + column) * target.column_stride);
-                    *to = if target.accumulate { *to + sum } else { sum };
+                    target.set(i + row, j + column, sum);
                 }
             }
         }

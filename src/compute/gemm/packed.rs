@@ -3,16 +3,18 @@
 //! A panel of B is `[k][width]`: `width` columns beside one another, row after row, the last panel filled up with zeros.
 //! A panel of A is `[k][height]` in the same way, of rows.
 
-use super::{Matrix, MatrixMut, PARALLEL_FROM, blocked, check_shapes, fill_rows};
+use super::{GemmElement, Matrix, MatrixMut, Onto, PARALLEL_FROM, Target, blocked, narrow, without_depth};
 use crate::compute::lanes::{Kernel, Lanes, Real, dispatch};
+use crate::compute::pages::vec_with_capacity;
 use crate::compute::pool::{SharedMut, parallel_for};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// A matrix B laid out once for many products, as weights that stay the same over the iterations of a loop.
 ///
 /// Memory of its own: about that of the matrix.
 pub struct PackedB<T> {
-    data: Vec<T>,
+    data: Vec<MaybeUninit<T>>,
     /// Where the first panel starts, so that vectors don't straddle cache lines.
     start: usize,
     rows: usize,
@@ -23,12 +25,21 @@ pub struct PackedB<T> {
 impl<T: Real> PackedB<T> {
     /// Lays out a matrix `[k, n]`, split over the current pool.
     pub fn new(b: Matrix<'_, T>) -> PackedB<T> {
+        PackedB::in_memory_of(None, b)
+    }
+
+    /// The same, in the memory of a layout that is no longer needed if it is large enough.
+    pub fn in_memory_of(old: Option<PackedB<T>>, b: Matrix<'_, T>) -> PackedB<T> {
         let (width, _) = blocked::tile_size::<T>();
         let panels = b.columns.div_ceil(width);
         let line = 64 / size_of::<T>();
-        let mut data = vec![T::zero(); panels * width * b.rows + line];
+        let length = panels * width * b.rows + line;
+        let again = old.map(|old| old.data).filter(|data| data.capacity() >= length && data.capacity() / 2 <= length);
+        let mut data = again.unwrap_or_else(|| vec_with_capacity(length));
+        // SAFETY: there is room, and elements that may be uninitialized need no value.
+        unsafe { data.set_len(length) };
         let start = data.as_ptr().align_offset(64).min(line);
-        let pointer = SharedMut(data[start..].as_mut_ptr());
+        let pointer = SharedMut(data[start..].as_mut_ptr().cast::<T>());
         parallel_for(panels, PARALLEL_FROM.div_ceil(width * b.rows.max(1)), |range| {
             // SAFETY: each panel is written by one piece of the loop, and there is room for all.
             unsafe {
@@ -42,6 +53,13 @@ impl<T: Real> PackedB<T> {
         PackedB { data, start, rows: b.rows, columns: b.columns, width }
     }
 
+    /// The panels, one after another.
+    fn panels(&self) -> &[T] {
+        let length = self.columns.div_ceil(self.width) * self.width * self.rows;
+        // SAFETY: all panels were written, the last one filled up, from `start` on.
+        unsafe { std::slice::from_raw_parts(self.data[self.start..][..length].as_ptr().cast(), length) }
+    }
+
     /// The number of rows, k.
     pub fn rows(&self) -> usize {
         self.rows
@@ -51,21 +69,20 @@ impl<T: Real> PackedB<T> {
     pub fn columns(&self) -> usize {
         self.columns
     }
+}
 
-    /// `c = a self`, or `c += a self` if `accumulate`; as [`gemm`](super::gemm) in all else.
-    pub fn multiply(&self, a: Matrix<'_, T>, c: MatrixMut<'_, T>, accumulate: bool) {
-        check_shapes((a.rows, a.columns), (self.rows, self.columns), (c.rows, c.columns));
-        if c.rows == 0 || c.columns == 0 {
-            return;
-        }
-        if a.columns == 0 {
-            if !accumulate {
-                fill_rows(c, T::zero());
+impl<T: Real + GemmElement> PackedB<T> {
+    /// The product of a matrix and this one, as of [`gemm`](super::gemm).
+    pub fn multiply(&self, a: Matrix<'_, T>, c: MatrixMut<'_, T>, onto: Onto<'_, T>) {
+        if let Some(mut c) = without_depth(&a, (self.rows, self.columns), c, onto) {
+            assert_eq!(self.width, blocked::tile_size::<T>().0, "the matrix was laid out for another level of instructions");
+            let target = Target::of(&mut c, onto);
+            if a.rows <= narrow::MOST_ROWS_OF_PANELS {
+                narrow::product_with_panels(a, self.panels(), (self.columns, self.width), target);
+            } else {
+                blocked::product_with_panels(a, self.panels(), self.columns, target);
             }
-            return;
         }
-        assert_eq!(self.width, blocked::tile_size::<T>().0, "the matrix was laid out for another level of instructions");
-        blocked::product_with_panels(a, &self.data[self.start..], self.columns, c, accumulate);
     }
 }
 

@@ -35,9 +35,19 @@ fn check<T: GemmElement + NumCast + PartialEq + std::fmt::Debug>(m: usize, k: us
         naive(stored(&wide_a, m, k, transpose_a), stored(&wide_b, k, n, transpose_b), &mut expected, n + 2, accumulate);
         let mut got = c.clone();
         let target = MatrixMut::strided(&mut got, m, n, n + 2);
-        gemm(stored(&a, m, k, transpose_a), stored(&b, k, n, transpose_b), target, accumulate);
+        let (left, right) = (stored(&a, m, k, transpose_a), stored(&b, k, n, transpose_b));
+        gemm(left, right, target, if accumulate { Onto::Itself } else { Onto::Nothing });
         let expected: Vec<T> = expected.into_iter().map(|x| T::from(x).unwrap()).collect();
         assert_eq!(got, expected, "[{m} {k}] [{k} {n}], transposed {transpose_a} {transpose_b}, accumulate {accumulate}");
+        if accumulate {
+            // The same from other memory, with the gaps between rows left alone.
+            let mut got = got.clone();
+            got.iter_mut().for_each(|x| *x = T::zero());
+            gemm(left, right, MatrixMut::strided(&mut got, m, n, n + 2), Onto::Rows(Matrix::strided(&c, m, n, n + 2, 1)));
+            let is_gap = |at: usize| at % (n + 2) >= n;
+            let wanted = |at: usize| if is_gap(at) { T::zero() } else { expected[at] };
+            assert!((0..got.len()).all(|at| got[at] == wanted(at)), "[{m} {k}] [{k} {n}], {transpose_a} {transpose_b}");
+        }
     }
 }
 
@@ -69,7 +79,7 @@ fn check_large<T: GemmElement + NumCast + PartialEq + std::fmt::Debug>(m: usize,
         };
         let mut got = vec![T::zero(); m * n];
         let (a, b) = (stored(&a, m, k, transpose_a), stored(&b, k, n, transpose_b));
-        gemm(a, b, MatrixMut::new(&mut got, m, n), flags == 0);
+        gemm(a, b, MatrixMut::new(&mut got, m, n), if flags == 0 { Onto::Itself } else { Onto::Nothing });
         let wrong = (0..m * n).find(|at| got[*at] != number((at / n % 3) * (at % n % 5 * k + 1)));
         assert_eq!(wrong, None, "[{m} {k}] [{k} {n}], transposed {transpose_a} {transpose_b}");
     }
@@ -103,30 +113,44 @@ fn other_numbers() {
 #[test]
 fn integers_wrap_and_complex_numbers_multiply() {
     let mut c = [0i8];
-    gemm(Matrix::new(&[100i8, 100], 1, 2), Matrix::new(&[100i8, 3], 2, 1), MatrixMut::new(&mut c, 1, 1), false);
+    gemm(Matrix::new(&[100i8, 100], 1, 2), Matrix::new(&[100i8, 3], 2, 1), MatrixMut::new(&mut c, 1, 1), Onto::Nothing);
     assert_eq!(c[0], (10300i32 as i8));
     let i = Complex::new(0.0f32, 1.0);
     let mut c = [Complex::new(1.0, 0.0); 1];
-    gemm(Matrix::new(&[i, i + 1.0], 1, 2), Matrix::new(&[i, i * 2.0], 2, 1), MatrixMut::new(&mut c, 1, 1), true);
+    gemm(Matrix::new(&[i, i + 1.0], 1, 2), Matrix::new(&[i, i * 2.0], 2, 1), MatrixMut::new(&mut c, 1, 1), Onto::Itself);
     assert_eq!(c[0], Complex::new(-2.0, 2.0));
 }
 
 #[test]
 fn packed_matrices_give_the_same() {
     at_every_level(|| {
-        for (m, k, n) in [(0, 3, 4), (3, 0, 4), (3, 4, 0), (1, 300, 200), (2, 300, 49), (8, 17, 48), (12, 260, 100), (9, 2100, 7)]
-        {
-            for flags in 0..4 {
-                let [transpose, accumulate] = [1, 2].map(|bit| flags & bit != 0);
+        for (m, k, n) in [
+            (0, 3, 4),
+            (3, 0, 4),
+            (3, 4, 0),
+            (1, 300, 200),
+            (2, 300, 49),
+            (3, 20, 97),
+            (1, 300, 600),
+            (8, 17, 48),
+            (12, 260, 100),
+            (9, 2100, 7),
+        ] {
+            for flags in 0..6 {
+                let transpose = flags % 2 == 1;
+                let rows = data::<f32>(n, 4);
+                // The same row for all.
+                let rows = Matrix::strided(&rows, m, n, 0, 1);
+                let onto = [Onto::Nothing, Onto::Itself, Onto::Rows(rows)][flags / 2];
                 let (a, b) = (data::<f32>((m + 3) * (k + 3), 1), data::<f32>((k + 3) * (n + 3), 2));
                 let (a, b) = (stored(&a, m, k, transpose), stored(&b, k, n, transpose));
                 let packed = PackedB::new(b);
                 assert_eq!((packed.rows(), packed.columns()), (k, n));
                 let mut got = data::<f32>(m * n, 5);
                 let mut expected = got.clone();
-                gemm(a, b, MatrixMut::new(&mut expected, m, n), accumulate);
-                packed.multiply(a, MatrixMut::new(&mut got, m, n), accumulate);
-                assert_eq!(got, expected, "[{m} {k}] [{k} {n}], transposed {transpose}, accumulate {accumulate}");
+                gemm(a, b, MatrixMut::new(&mut expected, m, n), onto);
+                packed.multiply(a, MatrixMut::new(&mut got, m, n), onto);
+                assert_eq!(got, expected, "[{m} {k}] [{k} {n}], transposed {transpose}, onto {}", flags / 2);
             }
         }
     });
@@ -140,7 +164,7 @@ fn zeros_times_nan_and_infinity_are_nan() {
                 let (mut a, b) = (vec![0.0f32; m * 5], vec![0.0f32; 5 * n]);
                 a[3] = bad;
                 let mut c = vec![1.0; m * n];
-                gemm(Matrix::new(&a, m, 5), Matrix::new(&b, 5, n), MatrixMut::new(&mut c, m, n), false);
+                gemm(Matrix::new(&a, m, 5), Matrix::new(&b, 5, n), MatrixMut::new(&mut c, m, n), Onto::Nothing);
                 assert!(c[..n].iter().all(|x| x.is_nan()));
                 assert!(c[n..].iter().all(|x| *x == 0.0));
             }

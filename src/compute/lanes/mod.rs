@@ -24,6 +24,13 @@ pub trait Real: num_traits::Float + Plain + std::ops::AddAssign + Send + Sync + 
     const SIGN: Self::Int;
     /// All bits but the sign bit.
     const MAGNITUDE: Self::Int;
+    /// 1.5 times the power of two from which on floats are whole: added and taken away, it rounds, and in between the sum's
+    /// low bits are the rounded number.
+    const ROUNDER: Self;
+    /// The bits of `ROUNDER`.
+    const ROUNDER_BITS: Self::Int;
+    /// The exponent of 1.0 in its bits.
+    const BIAS: Self::Int;
 
     /// Runs a kernel at the best level.
     fn dispatch<K: Kernel<Self>>(kernel: K) -> K::Output;
@@ -147,6 +154,20 @@ pub trait Lanes: Copy + Send + Sync {
         let sign = self.int_and(self.bits(sign), self.splat_int(Self::Elem::SIGN));
         self.to_float(self.int_or(self.bits(self.abs(v)), sign))
     }
+    /// `v` times two to the power of `k`, a whole number not larger than that of twice a normal number's exponent.
+    #[inline(always)]
+    fn scale(self, v: Self::V, k: Self::V) -> Self::V {
+        let rounder_bits = self.splat_int(Self::Elem::ROUNDER_BITS);
+        let one: Self::Elem = num_traits::one();
+        let whole = |factor: Self::Elem| {
+            let rounded = self.mul_add(k, self.splat(factor), self.splat(Self::Elem::ROUNDER));
+            self.int_sub(self.bits(rounded), rounder_bits)
+        };
+        let power = |k: Self::I| self.to_float(self.to_exponent(self.int_add(k, self.splat_int(Self::Elem::BIAS))));
+        // The exponent may be out of range at both ends, so the power is applied in halves.
+        let half = whole(one / (one + one));
+        self.mul(self.mul(v, power(half)), power(self.int_sub(whole(one), half)))
+    }
     /// Asks for a cache line ahead of its use, by any address.
     #[inline(always)]
     fn prefetch(self, _address: *const Self::Elem) {}
@@ -188,12 +209,15 @@ pub trait Lanes: Copy + Send + Sync {
 }
 
 macro_rules! real {
-    ($float:ty, $int:ty) => {
+    ($float:ty, $int:ty, $rounder:expr, $bias:expr) => {
         impl Real for $float {
             type Int = $int;
             const INT_ONE: $int = 1;
             const SIGN: $int = <$int>::MIN;
             const MAGNITUDE: $int = <$int>::MAX;
+            const ROUNDER: $float = $rounder;
+            const ROUNDER_BITS: $int = <$float>::to_bits($rounder) as $int;
+            const BIAS: $int = $bias;
 
             #[inline]
             fn dispatch<K: Kernel<$float>>(kernel: K) -> K::Output {
@@ -214,5 +238,5 @@ macro_rules! real {
     };
 }
 
-real!(f32, i32);
-real!(f64, i64);
+real!(f32, i32, 12_582_912.0, 127);
+real!(f64, i64, 6_755_399_441_055_744.0, 1023);

@@ -13,7 +13,7 @@ impl Kernel<f32> for All<f32> {
         let one = l.splat_int(1);
         let mut results = vec![l.add(a, b), l.sub(a, b), l.mul(a, b), l.div(a, b), l.mul_add(a, b, c), l.neg_mul_add(a, b, c)];
         results.extend([l.sqrt(a), l.max(a, b), l.min(a, b), truth(l.lt(a, b)), truth(l.le(a, b)), truth(l.eq(a, b))]);
-        results.extend([l.abs(a), l.copy_sign(a, b)]);
+        results.extend([l.abs(a), l.copy_sign(a, b), l.scale(a, b), l.scale(a, l.splat(-130.0))]);
         results.push(l.to_float(l.int_add(l.bits(a), one)));
         results.push(l.to_float(l.int_sub(l.bits(a), one)));
         results.push(l.to_float(l.to_exponent(l.splat_int(130))));
@@ -34,7 +34,17 @@ fn operations_on_f32() {
             let got = dispatch(All([a, b, c]));
             let truth = |x| if x { 1.0 } else { 0.0 };
             let mut expected = vec![a + b, a - b, a * b, a / b, a * b + c, c - a * b, a.sqrt(), a.max(b), a.min(b)];
-            expected.extend([truth(a < b), truth(a <= b), truth(a == b), a.abs(), a.copysign(b), next(a, 1), next(a, -1)]);
+            expected.extend([
+                truth(a < b),
+                truth(a <= b),
+                truth(a == b),
+                a.abs(),
+                a.copysign(b),
+                a * b.exp2(),
+                a * (-130f32).exp2(),
+                next(a, 1),
+                next(a, -1),
+            ]);
             expected.extend([8.0, -2.0, -2.0, 3.0, 4.0]);
             assert_eq!(got, expected);
         }

@@ -232,7 +232,7 @@ avx2!(
 
 macro_rules! avx512 {
     ($float:ty, $int:ty, $n:literal, $v:ty, $i:ty, $m:ty, $mantissa:literal, $sign:literal,
-     $set1:ident $loadu:ident $storeu:ident $maskload:ident $maskstore:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident $fnmadd:ident $sqrt:ident $max:ident $min:ident $cmp:ident $blend:ident $bits:ident $from_bits:ident $iset1:ident $iadd:ident $isub:ident $slli:ident $srli:ident $transpose:ident) => {
+     $set1:ident $loadu:ident $storeu:ident $maskload:ident $maskstore:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident $fnmadd:ident $sqrt:ident $max:ident $min:ident $cmp:ident $blend:ident $bits:ident $from_bits:ident $iset1:ident $iadd:ident $isub:ident $slli:ident $srli:ident $transpose:ident $scale:ident) => {
         impl Lanes for Avx512<$float> {
             type Elem = $float;
             type V = $v;
@@ -391,6 +391,11 @@ macro_rules! avx512 {
                 unsafe { $transpose(from, from_stride, to, to_stride) }
             }
             #[inline(always)]
+            fn scale(self, v: Self::V, k: Self::V) -> Self::V {
+                // SAFETY: the machine has the instructions: a value of this type exists.
+                unsafe { $scale(v, k) }
+            }
+            #[inline(always)]
             fn prefetch(self, address: *const $float) {
                 // SAFETY: a hint for any address.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
@@ -406,11 +411,11 @@ macro_rules! avx512 {
 
 avx512!(
     f32, i32, 16, __m512, __m512i, __mmask16, 23, 31,
-    _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_maskz_loadu_ps _mm512_mask_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_div_ps _mm512_fmadd_ps _mm512_fnmadd_ps _mm512_sqrt_ps _mm512_max_ps _mm512_min_ps _mm512_cmp_ps_mask _mm512_mask_blend_ps _mm512_castps_si512 _mm512_castsi512_ps _mm512_set1_epi32 _mm512_add_epi32 _mm512_sub_epi32 _mm512_slli_epi32 _mm512_srli_epi32 transpose_f32
+    _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_maskz_loadu_ps _mm512_mask_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_div_ps _mm512_fmadd_ps _mm512_fnmadd_ps _mm512_sqrt_ps _mm512_max_ps _mm512_min_ps _mm512_cmp_ps_mask _mm512_mask_blend_ps _mm512_castps_si512 _mm512_castsi512_ps _mm512_set1_epi32 _mm512_add_epi32 _mm512_sub_epi32 _mm512_slli_epi32 _mm512_srli_epi32 transpose_f32 _mm512_scalef_ps
 );
 avx512!(
     f64, i64, 8, __m512d, __m512i, __mmask8, 52, 63,
-    _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_maskz_loadu_pd _mm512_mask_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_div_pd _mm512_fmadd_pd _mm512_fnmadd_pd _mm512_sqrt_pd _mm512_max_pd _mm512_min_pd _mm512_cmp_pd_mask _mm512_mask_blend_pd _mm512_castpd_si512 _mm512_castsi512_pd _mm512_set1_epi64 _mm512_add_epi64 _mm512_sub_epi64 _mm512_slli_epi64 _mm512_srli_epi64 transpose_f64
+    _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_maskz_loadu_pd _mm512_mask_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_div_pd _mm512_fmadd_pd _mm512_fnmadd_pd _mm512_sqrt_pd _mm512_max_pd _mm512_min_pd _mm512_cmp_pd_mask _mm512_mask_blend_pd _mm512_castpd_si512 _mm512_castsi512_pd _mm512_set1_epi64 _mm512_add_epi64 _mm512_sub_epi64 _mm512_slli_epi64 _mm512_srli_epi64 transpose_f64 _mm512_scalef_pd
 );
 
 /// A mask for `maskload` and `maskstore` with the first `count` of `N` lanes set.

@@ -6,13 +6,6 @@ use crate::compute::lanes::Real;
 
 /// A float type that the functions are written for.
 pub trait MathReal: Real {
-    /// 1.5 times the power of two from which on floats are whole: added and taken away, it rounds, and in between the sum's
-    /// low bits are the rounded number.
-    const ROUNDER: Self;
-    /// The bits of `ROUNDER`.
-    const ROUNDER_BITS: Self::Int;
-    /// The exponent of 1.0 in its bits.
-    const BIAS: Self::Int;
     /// The bits of the mantissa.
     const MANTISSA: Self::Int;
     /// The bits of the square root of one half.
@@ -44,9 +37,6 @@ pub trait MathReal: Real {
 }
 
 impl MathReal for f32 {
-    const ROUNDER: f32 = 12_582_912.0;
-    const ROUNDER_BITS: i32 = 0x4b40_0000;
-    const BIAS: i32 = 127;
     const MANTISSA: i32 = 0x007f_ffff;
     const SQRT_HALF_BITS: i32 = 0x3f35_04f3;
     const ONE_LESS_SQRT_HALF_BITS: i32 = 0x3f80_0000 - 0x3f35_04f3;
@@ -64,9 +54,6 @@ impl MathReal for f32 {
 }
 
 impl MathReal for f64 {
-    const ROUNDER: f64 = 6_755_399_441_055_744.0;
-    const ROUNDER_BITS: i64 = 0x4338_0000_0000_0000;
-    const BIAS: i64 = 1023;
     const MANTISSA: i64 = 0x000f_ffff_ffff_ffff;
     const SQRT_HALF_BITS: i64 = 0x3fe6_a09e_667f_3bcd;
     const ONE_LESS_SQRT_HALF_BITS: i64 = 0x3ff0_0000_0000_0000 - 0x3fe6_a09e_667f_3bcd;

@@ -3,7 +3,7 @@
 //! exp(x) = 2^k exp(r) with r between -log(2) / 2 and log(2) / 2, where exp(r) = 1 + r + r^2 q(r).
 
 use super::{MathReal, Unary, polynomial};
-use crate::compute::lanes::Lanes;
+use crate::compute::lanes::{Lanes, Real};
 
 /// e to the power of x.
 #[derive(Clone, Copy)]
@@ -63,12 +63,8 @@ impl<T: MathReal> Unary<T> for Exp {
     #[inline(always)]
     fn eval<L: Lanes<Elem = T>>(self, l: L, x: L::V) -> L::V {
         let x = clamp(l, x, T::EXP_ZERO, T::EXP_INFINITE);
-        let (k, k_float, p) = reduce(l, x);
-        // The scale's exponent is out of range at both ends, so it is applied in halves.
-        let half = l.mul_add(k_float, l.splat(T::one() / (T::one() + T::one())), l.splat(T::ROUNDER));
-        let half = l.int_sub(l.bits(half), l.splat_int(T::ROUNDER_BITS));
-        let scaled = l.mul(l.add(p, l.splat(T::one())), power_of_two(l, half));
-        l.mul(scaled, power_of_two(l, l.int_sub(k, half)))
+        let (_, k, p) = reduce(l, x);
+        l.scale(l.add(p, l.splat(T::one())), k)
     }
 }
 

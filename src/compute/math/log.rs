@@ -3,7 +3,7 @@
 //! x = 2^k (1 + f) with 1 + f between the square roots of 1/2 and 2; with s = f / (2 + f), log(1 + f) = 2 s + s^3 p(s^2).
 
 use super::{Exp, MathReal, Unary, polynomial};
-use crate::compute::lanes::Lanes;
+use crate::compute::lanes::{Lanes, Real};
 
 /// The natural logarithm.
 #[derive(Clone, Copy)]

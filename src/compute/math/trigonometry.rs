@@ -3,8 +3,8 @@
 //! x = j pi / 2 + r with r between -pi / 4 and pi / 4; pi / 2 is taken away in four parts, of which all but the last have so few
 //! bits that their products with j are exact.
 
-use super::{MathReal, Unary, polynomial};
-use crate::compute::lanes::Lanes;
+use super::{Unary, polynomial};
+use crate::compute::lanes::{Lanes, Real};
 
 /// The sine.
 #[derive(Clone, Copy)]

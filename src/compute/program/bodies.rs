@@ -114,9 +114,13 @@ unsafe fn select<T: Copy>(args: [*const u8; 3], out: *mut u8, n: usize) {
         let condition = std::slice::from_raw_parts(args[0].cast::<bool>(), n);
         let (a, b) = (std::slice::from_raw_parts(args[1].cast::<T>(), n), std::slice::from_raw_parts(args[2].cast::<T>(), n));
         let y = std::slice::from_raw_parts_mut(out.cast::<T>(), n);
-        for i in 0..n {
-            y[i] = if condition[i] { a[i] } else { b[i] };
-        }
+        vectorize(
+            #[inline(always)]
+            || {
+                let pairs = a.iter().zip(b);
+                y.iter_mut().zip(condition).zip(pairs).for_each(|((y, c), (a, b))| *y = if *c { *a } else { *b });
+            },
+        );
     }
 }
 

@@ -52,6 +52,17 @@ pub struct Splat {
     pub size: usize,
 }
 
+/// A column of which each element stands for its row: written into a register before the lines run on that row.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// The register's offset in bytes.
+    pub offset: usize,
+    /// Where the column is.
+    pub from: Stream,
+    /// The size of an element in bytes: 1, 4 or 8.
+    pub size: usize,
+}
+
 /// A row that repeats, written into a register as often as it fits before the lines run.
 #[derive(Clone, Copy, Debug)]
 pub struct Pattern {
@@ -69,6 +80,8 @@ pub struct Program {
     pub lines: Vec<Line>,
     /// The values that stand for chunks.
     pub splats: Vec<Splat>,
+    /// The columns whose elements stand for rows.
+    pub column_values: Vec<Column>,
     /// The rows that stand for chunks, all of one size.
     pub patterns: Vec<Pattern>,
     /// Elements of a chunk: [`CHUNK`], or whole patterns.
@@ -89,6 +102,7 @@ impl Program {
         let repeats = |s: &Stream| s.memory != 0 && s.row_step == 0;
         let args = || self.lines.iter().flat_map(|l| &l.args);
         let fits = args().all(|s| is_plain(s) || repeats(s)) && self.lines.iter().all(|l| is_plain(&l.out));
+        let fits = fits && self.column_values.is_empty();
         if self.rows < 2 || 2 * columns > CHUNK || columns == 0 || !fits {
             return;
         }
@@ -115,7 +129,7 @@ impl Program {
     /// Runs over memories 1, 2, ... and single values of up to 8 bytes, split over the current pool.
     ///
     /// # Safety
-    /// Every stream lies in its memory, results in memory that nothing else uses, and no line writes where another one
+    /// Every stream and column lies in its memory, results in memory that nothing else uses, and no line writes where another one
     /// reads at another row or column.
     pub unsafe fn run(&self, memories: &[*mut u8], singles: &[u64]) {
         let parts = self.columns.div_ceil(self.chunk);
@@ -138,8 +152,20 @@ impl Program {
                     }
                 }
             }
+            let mut last_row = None;
             for chunk in chunks {
                 let (row, column) = (chunk / parts, chunk % parts * self.chunk);
+                if last_row.replace(row) != Some(row) {
+                    for Column { offset, from, size } in &self.column_values {
+                        // SAFETY: the element lies in its memory, as the caller promises; a register has room for a chunk.
+                        unsafe {
+                            let element = memories.get(from.memory - 1).add(from.offset + row * from.row_step);
+                            let mut word = [0; 8];
+                            std::ptr::copy_nonoverlapping(element, word.as_mut_ptr(), *size);
+                            fill(base.add(*offset), u64::from_ne_bytes(word), *size, self.chunk.min(self.columns));
+                        }
+                    }
+                }
                 let count = self.chunk.min(self.columns - column);
                 let at = |stream: &Stream| {
                     let memory = if stream.memory == 0 { base } else { memories.get(stream.memory - 1) };
@@ -210,6 +236,7 @@ mod tests {
                         line(Operation::Mul, [register(1024), register(0), unused], full(3)),
                     ],
                     splats: vec![Splat { offset: 0, single: 1, size: 4 }],
+                    column_values: Vec::new(),
                     patterns: Vec::new(),
                     chunk: CHUNK,
                     registers: 2 * CHUNK,
@@ -226,6 +253,52 @@ mod tests {
                         assert_eq!(*y, 2.0 * (x[i] + bias[i % columns]), "{rows} {columns} {i}, joined {joined}");
                     }
                     program.join_rows();
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn columns_stand_for_rows() {
+        at_every_level(|| {
+            for (rows, columns) in [(1, 1), (3, 7), (16, 300), (100, 40)] {
+                let [a, b] = [1, 2].map(|k| (0..rows * columns).map(|i| (k * i) as f32).collect::<Vec<f32>>());
+                let takes_a: Vec<bool> = (0..rows).map(|i| i % 3 == 1).collect();
+                let scale: Vec<f32> = (0..rows).map(|i| i as f32).collect();
+                let mut y = vec![0f32; rows * columns];
+                let full = |memory| Stream { memory, offset: 0, row_step: columns * 4, column_step: 4 };
+                let register = |offset| Stream { offset, ..Stream::default() };
+                let column = |offset, memory, size| {
+                    let from = Stream { memory, offset: 0, row_step: size, column_step: 0 };
+                    Column { offset, from, size }
+                };
+                let line = |operation, args, out| Line { body: body(operation, Number::F32).unwrap(), args, out };
+                let mut program = Program {
+                    lines: vec![
+                        line(Operation::Select, [register(0), full(1), full(2)], register(4096)),
+                        line(Operation::Mul, [register(4096), register(2048), Stream::default()], full(5)),
+                    ],
+                    splats: Vec::new(),
+                    column_values: vec![column(0, 3, 1), column(2048, 4, 4)],
+                    patterns: Vec::new(),
+                    chunk: CHUNK,
+                    registers: 3 * CHUNK,
+                    rows,
+                    columns,
+                };
+                program.join_rows();
+                let memories = [
+                    a.as_ptr().cast_mut().cast(),
+                    b.as_ptr().cast_mut().cast(),
+                    takes_a.as_ptr().cast_mut().cast(),
+                    scale.as_ptr().cast_mut().cast(),
+                    y.as_mut_ptr().cast(),
+                ];
+                // SAFETY: the streams lie in the memories.
+                unsafe { program.run(&memories, &[]) };
+                for (i, y) in y.iter().enumerate() {
+                    let row = i / columns;
+                    assert_eq!(*y, scale[row] * if takes_a[row] { a[i] } else { b[i] }, "{rows} {columns} {i}");
                 }
             }
         });

@@ -1,7 +1,7 @@
 //! Where the values of a group are, for inputs of certain shapes.
 
-use super::{Arg, Axis, Fused, Outcome, VirtualOp};
-use crate::compute::program::{Body, CHUNK, Line, Number, Operation, Program, Splat, Stream, body};
+use super::{Arg, Axis, Fused, Outcome, Rule, VirtualOp};
+use crate::compute::program::{Body, CHUNK, Column, Line, Number, Operation, Program, Splat, Stream, body};
 use crate::tensor::{DType, Dims, Tensor};
 use foldhash::{HashMap, HashMapExt};
 use smallvec::SmallVec;
@@ -145,9 +145,11 @@ impl<'a> Shapes<'a> {
             single_values: vec![None; fused.ops.len()],
             single_of: HashMap::new(),
             splats: HashMap::new(),
+            columns: HashMap::new(),
             program: Program {
                 lines: Vec::new(),
                 splats: Vec::new(),
+                column_values: Vec::new(),
                 patterns: Vec::new(),
                 chunk: CHUNK,
                 registers: 0,
@@ -189,15 +191,22 @@ impl<'a> Shapes<'a> {
 fn result(op: &VirtualOp, args: &[Known]) -> Option<Known> {
     let dims = match args {
         [x] => x.dims.clone(),
+        [condition, x, y] if op.rule == Rule::Choice => {
+            let is_column = condition.dims.len() == 1 && x.dims.len() == 2 && condition.dims[0] == x.dims[0];
+            if x.dims != y.dims || condition.dims != x.dims && !condition.dims.is_empty() && !is_column {
+                return None;
+            }
+            x.dims.clone()
+        }
         [x, rest @ ..] => {
             let mut dims = x.dims.clone();
             for y in rest {
                 dims = broadcast(&dims, &y.dims)?;
             }
             let fits = match op.rule {
-                super::Rule::Broadcast => true,
-                super::Rule::Same => args.iter().all(|a| a.dims == dims),
-                super::Rule::Bias => x.dims == dims && x.dims.len() > 1 && args[1].dims[..] == x.dims[x.dims.len() - 1..],
+                Rule::Broadcast | Rule::Choice => true,
+                Rule::Same => args.iter().all(|a| a.dims == dims),
+                Rule::Bias => x.dims == dims && x.dims.len() > 1 && args[1].dims[..] == x.dims[x.dims.len() - 1..],
             };
             if !fits || args.iter().all(|a| a.dims != dims) {
                 return None;
@@ -229,6 +238,8 @@ struct Binder<'a, 'b> {
     single_values: Vec<Option<usize>>,
     single_of: HashMap<(Arg, usize), usize>,
     splats: HashMap<usize, usize>,
+    /// The registers of inputs that are columns.
+    columns: HashMap<usize, usize>,
     program: Program,
     /// Registers that can be used again, by their offsets.
     free: Vec<usize>,
@@ -389,6 +400,21 @@ impl Binder<'_, '_> {
         })
     }
 
+    /// A column of as many elements as there are rows, each of which stands for its row.
+    fn column(&mut self, input: usize, size: usize) -> Option<Stream> {
+        let memory = *self.memory_of.get(&input)?;
+        let offset = *self.columns.entry(input).or_insert_with(|| {
+            // These registers are never free.
+            let offset = self.program.registers * 8;
+            self.program.registers += CHUNK;
+            let from = Stream { memory, offset: 0, row_step: size, column_step: 0 };
+            self.program.column_values.push(Column { offset, from, size });
+            offset
+        });
+        self.contiguous &= self.program.rows == 1;
+        Some(Stream { memory: 0, offset, row_step: 0, column_step: 0 })
+    }
+
     fn stream(&mut self, arg: Arg, size: usize) -> Option<Stream> {
         let known = self.shapes.known(arg)?;
         if known.is_single() {
@@ -415,6 +441,12 @@ impl Binder<'_, '_> {
                     _ => (1, 0),
                 };
                 let dims = stripped(&known.dims);
+                if let ([leading @ .., last], [rows @ .., 1]) = (self.space_dims(), dims)
+                    && *last > 1
+                    && rows == leading
+                {
+                    return self.column(input, size);
+                }
                 let row_step = if dims == self.space_dims() {
                     count * columns * size
                 } else if *dims == [columns] {
@@ -429,10 +461,21 @@ impl Binder<'_, '_> {
         }
     }
 
+    /// Whether the condition of a Select has a value for each row.
+    fn chooses_rows(&self, op: &VirtualOp) -> Option<bool> {
+        let (condition, of) = (self.shapes.known(op.args[0])?, self.shapes.known(op.args[1])?);
+        Some(!condition.is_single() && condition.dims.len() < of.dims.len())
+    }
+
     fn full_op(&mut self, at: usize, op: &VirtualOp, last_use: &[usize], copies: &[(Arg, Stream)]) -> Option<()> {
         let mut args = [Stream::default(); 3];
         for (number, &arg) in op.args.iter().enumerate() {
-            args[number] = self.stream(arg, op.arg_size(number))?;
+            args[number] = match arg {
+                Arg::Input(input, _) if number == 0 && op.rule == Rule::Choice && self.chooses_rows(op)? => {
+                    self.column(input, op.arg_size(0))?
+                }
+                _ => self.stream(arg, op.arg_size(number))?,
+            };
         }
         let out = match self.streams[at] {
             Some(stream) => stream,

@@ -6,7 +6,8 @@
 //!
 //! Shapes are known only when the group runs. Where they don't fit one program (all values of one shape or single
 //! elements; operands may be rows that repeat, and parts of Split and ConcatV2 along the last axis), the steps run one by
-//! one as they were.
+//! one as they were. A Select (of TensorFlow 1) may take a condition for each row: the condition stays outside then, for its
+//! shape is another one.
 
 mod layout;
 mod run;
@@ -80,6 +81,8 @@ enum Rule {
     Same,
     /// The second is a vector as long as the first one's last axis.
     Bias,
+    /// The second and third are the same; the first is so too, a scalar, or a vector with a value for each of their rows.
+    Choice,
 }
 
 struct VirtualOp {
@@ -173,6 +176,14 @@ fn slots_of(item: &Item) -> usize {
     slots
 }
 
+/// The group of a Select's condition, if none of what it chooses from is of that group.
+fn outside_condition(item: &Item, mut group: impl FnMut(u32) -> Option<usize>) -> Option<usize> {
+    let Item::Step(step) = item else { return None };
+    let &[condition, a, b] = &step.inputs[..] else { return None };
+    let own = group(condition.slot).filter(|_| step.info.op == "Select")?;
+    [a, b].iter().all(|input| group(input.slot) != Some(own)).then_some(own)
+}
+
 /// Groups of at least two steps, by their positions.
 fn find_groups(items: &[Item], slots: usize) -> Vec<Vec<usize>> {
     let mut group_of: Vec<Option<usize>> = vec![None; slots];
@@ -197,6 +208,9 @@ fn find_groups(items: &[Item], slots: usize) -> Vec<Vec<usize>> {
                 }
             }
         });
+        if let Some(outside) = outside_condition(item, |slot| group_of[slot as usize].map(|g| root(&mut parent, g))) {
+            closed[outside] = true;
+        }
         let Item::Step(step) = item else {
             sources.iter().for_each(|&g| closed[g] = true);
             continue;
@@ -276,8 +290,9 @@ fn kind(step: &Step) -> Option<Kind> {
     let info = &step.info;
     let input = |at: usize| info.input_types.get(at).copied().and_then(number);
     let result = info.output_types.first().copied().and_then(number)?;
-    if matches!(info.op, "SelectV2") {
-        return (input(0)? == Number::Bool).then_some(Kind::Element(O::Select, result, Rule::Broadcast));
+    if matches!(info.op, "Select" | "SelectV2") {
+        let rule = if info.op == "Select" { Rule::Choice } else { Rule::Broadcast };
+        return (input(0)? == Number::Bool).then_some(Kind::Element(O::Select, result, rule));
     }
     let first = input(0)?;
     let operation = match info.op {

@@ -7,7 +7,7 @@
 use super::super::dataflow::{Action, Consumers, Dataflow, Source};
 use super::super::frames;
 use crate::compute::elementwise::concatenate;
-use crate::compute::gemm::{Matrix, MatrixMut, gemm};
+use crate::compute::gemm::{Matrix, MatrixMut, Onto, gemm};
 use crate::error::{Error, Result, bail};
 use crate::graph::op::{Control, KernelCtx};
 use crate::tensor::{DType, Tensor, Variant};
@@ -126,7 +126,7 @@ impl Rows {
         let a = stack(pairs.iter().map(|p| &p.0).collect(), m)?;
         let b = stack(pairs.iter().map(|p| &p.1).collect(), n)?;
         let out = MatrixMut::new(self.sum.as_mut_slice::<f32>()?, m, n);
-        gemm(Matrix::new(a.as_slice()?, rows, m).transposed(), Matrix::new(b.as_slice()?, rows, n), out, true);
+        gemm(Matrix::new(a.as_slice()?, rows, m).transposed(), Matrix::new(b.as_slice()?, rows, n), out, Onto::Itself);
         Ok(())
     }
 }

@@ -1,33 +1,79 @@
-//! Matrices that stay the same in a loop are laid out once for the products with them.
+//! Matrices that stay the same are laid out once for the products with them.
 
 use super::super::dataflow::{Action, Dataflow, Source};
 use super::products::{Original, constant_enter, is_plain_product};
-use crate::compute::gemm::{Matrix, MatrixMut, PackedB, gemm};
+use crate::compute::gemm::{Matrix, MatrixMut, Onto, PackedB, gemm};
 use crate::error::Result;
 use crate::graph::op::KernelCtx;
-use crate::tensor::{DType, Handle, Tensor, Variant};
-use std::any::Any;
-use std::sync::{Arc, OnceLock};
+use crate::tensor::{DType, Tensor};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Products of at most this many rows or columns read the matrix as it is.
+/// Elements of matrices that are laid out: smaller ones are read fast as they are, larger ones at each product, in parts.
+const SIZES: std::ops::RangeInclusive<usize> = 1 << 12..=16 << 20;
+
+/// Products of at most this many rows or columns are bound by reading the matrix.
 const FEW: usize = 3;
 
-/// Larger matrices, in bytes, are laid out at each product, in parts.
-const LARGEST: usize = 64 << 20;
+/// A product of few rows lays out what it takes when it takes it for this time: that costs as much as some products.
+const FEW_ROWS_FROM: usize = 4;
 
-/// A part of a matrix laid out for products, once the first of them needs it.
+/// Outside of loops, products of these rows lay out what they take when they take it for the second time. Of fewer rows, sums
+/// would have another order then, and of many, the layout is soon made.
+const ROWS: std::ops::RangeInclusive<usize> = 9..=128;
+
+/// The layout of the matrix that a product takes, or of a part of it, kept as long as that stays the same.
 #[derive(Default)]
-struct MatrixLayout(OnceLock<((usize, usize), PackedB<f32>)>);
+pub(super) struct Layout(Mutex<Kept>);
 
-impl std::fmt::Debug for MatrixLayout {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("MatrixLayout").field(&self.0.get().map(|l| l.0)).finish()
-    }
+#[derive(Default)]
+struct Kept {
+    /// The matrix, by its tensor's stamp, and the part of it.
+    of: Option<((u64, usize), (usize, usize))>,
+    /// How often it was taken.
+    uses: usize,
+    panels: Option<Arc<PackedB<f32>>>,
+    /// The layout of what was taken before, for its memory.
+    old: Option<Arc<PackedB<f32>>>,
 }
 
-impl Variant for MatrixLayout {
-    fn type_name(&self) -> &'static str {
-        "metagraph::MatrixLayout"
+impl Layout {
+    /// The product as of `gemm`, where `b` is the part `part` of `whole`, which is known to stay the same in a loop if
+    /// `stays`.
+    pub fn multiply(
+        &self,
+        (whole, part, stays): (&Tensor, (usize, usize), bool),
+        a: Matrix<'_, f32>,
+        b: Matrix<'_, f32>,
+        c: MatrixMut<'_, f32>,
+        onto: Onto<'_, f32>,
+    ) {
+        let from = match a.rows() {
+            0 => None,
+            // Where rows are read as they lie, sums keep their order; columns without gaps are read fast as they are.
+            1..=FEW => b.lies_by_rows().then_some(FEW_ROWS_FROM),
+            _ if stays => Some(1),
+            rows => ROWS.contains(&rows).then_some(2),
+        };
+        let pays = b.columns() > FEW && SIZES.contains(&b.rows().saturating_mul(b.columns()));
+        match from.filter(|_| pays).and_then(|from| self.panels(from, whole.stamp()?, part, b)) {
+            Some(panels) => panels.multiply(a, c, onto),
+            None => gemm(a, b, c, onto),
+        }
+    }
+
+    /// The layout, if this is at least the `from`th time that the matrix is taken.
+    fn panels(&self, from: usize, stamp: (u64, usize), part: (usize, usize), b: Matrix<'_, f32>) -> Option<Arc<PackedB<f32>>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.of != Some((stamp, part)) {
+            let old = kept.panels.take().or(kept.old.take());
+            *kept = Kept { of: Some((stamp, part)), uses: 0, panels: None, old };
+        }
+        kept.uses += 1;
+        if kept.panels.is_none() && kept.uses >= from {
+            let old = kept.old.take().and_then(Arc::into_inner);
+            kept.panels = Some(Arc::new(PackedB::in_memory_of(old, b)));
+        }
+        kept.panels.clone()
     }
 }
 
@@ -37,50 +83,7 @@ pub(super) fn stays(flow: &Dataflow, value: Source) -> bool {
     constant_enter(flow, value).is_some_and(|enter| !refers(enter))
 }
 
-/// A node that gives the place for the layout of a matrix, for a product in the same loop. It depends on the matrix alone, so
-/// that it runs once where the matrix stays the same.
-pub(super) fn layout_of(flow: &mut Dataflow, product: usize, matrix: Source) -> Source {
-    let make = |ctx: &mut KernelCtx| ctx.set(0, Tensor::variant(Arc::new(MatrixLayout::default())));
-    let node = flow.add_made(product, "MatrixLayout", vec![matrix], 1, Box::new(make));
-    if let Action::Made(kernel) = std::mem::replace(&mut flow.nodes[node].action, Action::Made(Box::new(|_| Ok(())))) {
-        flow.nodes[node].action = Action::MadePure(kernel);
-    }
-    Source::Node(node, 0)
-}
-
-/// `c = a b` or `c += a b`, where `b` is the part `part` of the matrix whose layout is input `input` of the node, if it has
-/// such an input.
-pub(super) fn multiply(
-    ctx: &KernelCtx,
-    input: usize,
-    part: (usize, usize),
-    a: Matrix<'_, f32>,
-    b: Matrix<'_, f32>,
-    c: MatrixMut<'_, f32>,
-    accumulate: bool,
-) -> Result<()> {
-    let pays = a.rows() > FEW && b.columns() > FEW && b.rows().saturating_mul(b.columns()) <= LARGEST / 4;
-    if pays && input < ctx.num_inputs() {
-        let layout = match ctx.input(input)?.handles()? {
-            [Handle::Variant(variant)] => {
-                let any: Arc<dyn Any + Send + Sync> = variant.clone();
-                any.downcast::<MatrixLayout>().ok()
-            }
-            _ => None,
-        };
-        if let Some(layout) = &layout {
-            let (known, packed) = layout.0.get_or_init(|| (part, PackedB::new(b)));
-            if *known == part && (packed.rows(), packed.columns()) == (b.rows(), b.columns()) {
-                packed.multiply(a, c, accumulate);
-                return Ok(());
-            }
-        }
-    }
-    gemm(a, b, c, accumulate);
-    Ok(())
-}
-
-/// Lays out the right operand of each product in a loop where it stays the same.
+/// Lays out the right operand of each product where it stays the same.
 pub(super) fn lay_out_matrices(flow: &mut Dataflow) {
     for product in 0..flow.nodes.len() {
         let node = &flow.nodes[product];
@@ -89,13 +92,9 @@ pub(super) fn lay_out_matrices(flow: &mut Dataflow) {
             continue;
         }
         let (Some(original), &[_, matrix]) = (Original::of(node), &node.inputs[..]) else { continue };
-        if !stays(flow, matrix) {
-            continue;
-        }
-        let layout = layout_of(flow, product, matrix);
-        flow.nodes[product].inputs.push(layout);
-        flow.nodes[product].action = Action::Made(Box::new(move |ctx: &mut KernelCtx| {
-            let product = match laid_out_product(ctx, transpose_b)? {
+        let (layout, stays) = (Layout::default(), stays(flow, matrix));
+        flow.nodes[product].action = Action::MadePure(Box::new(move |ctx: &mut KernelCtx| {
+            let product = match laid_out_product(&layout, stays, ctx.input(0)?, ctx.input(1)?, transpose_b)? {
                 Some(product) => product,
                 None => original.run(&[ctx.input(0)?, ctx.input(1)?])?,
             };
@@ -105,17 +104,21 @@ pub(super) fn lay_out_matrices(flow: &mut Dataflow) {
 }
 
 /// The product of two matrices, if that is what they are and their sizes fit.
-fn laid_out_product(ctx: &KernelCtx, transpose_b: bool) -> Result<Option<Tensor>> {
-    let (a, b) = (ctx.input(0)?, ctx.input(1)?);
+pub(super) fn laid_out_product(
+    layout: &Layout,
+    stays: bool,
+    a: &Tensor,
+    b: &Tensor,
+    transpose_b: bool,
+) -> Result<Option<Tensor>> {
     let (&[m, k], &[rows, columns]) = (a.dims(), b.dims()) else { return Ok(None) };
     let (depth, n) = if transpose_b { (columns, rows) } else { (rows, columns) };
     if k != depth {
         return Ok(None);
     }
     let mut product = Tensor::uninit(DType::Float, &[m, n])?;
-    let b = Matrix::new(b.as_slice()?, rows, columns);
-    let b = if transpose_b { b.transposed() } else { b };
+    let matrix = Matrix::new(b.as_slice()?, rows, columns).transposed_if(transpose_b);
     let c = MatrixMut::new(product.as_mut_slice()?, m, n);
-    multiply(ctx, 2, (0, n), Matrix::new(a.as_slice()?, m, k), b, c, false)?;
+    layout.multiply((b, (0, n), stays), Matrix::new(a.as_slice()?, m, k), matrix, c, Onto::Nothing);
     Ok(Some(product))
 }

@@ -59,7 +59,8 @@ rewrites! {
     slice_before_products,
     /// A sum over a loop's iterations of products is one product after the loop.
     products_after_loops,
-    /// A matrix that stays the same in a loop is laid out once for the products with it.
+    /// A matrix that stays the same, in a loop or from run to run, is laid out once for the products with it. Takes as much
+    /// memory again as such matrices do.
     lay_out_matrices,
     /// Loops of the usual form keep their variables in place, without Merge and Switch.
     simplify_loops,

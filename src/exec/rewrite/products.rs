@@ -2,8 +2,8 @@
 //! the loop, and what is cut away after the product is not computed.
 
 use super::super::dataflow::{Action, Dataflow, FlowNode, Source};
-use super::layouts::{layout_of, multiply, stays};
-use crate::compute::gemm::{Matrix, MatrixMut, gemm};
+use super::layouts::{Layout, laid_out_product, stays};
+use crate::compute::gemm::{Matrix, MatrixMut, Onto, gemm};
 use crate::compute::{elementwise::concatenate, scratch};
 use crate::error::{Result, bail};
 use crate::graph::op::{Control, Kernel, KernelCtx, NodeInfo, Value};
@@ -61,8 +61,23 @@ pub(super) fn is_plain_product(node: &FlowNode, transpose_b: bool) -> bool {
 pub(super) fn products_before_loops(flow: &mut Dataflow, lay_out: bool) {
     for product in 0..flow.nodes.len() {
         if let Some(found) = find_input_product(flow, product) {
-            found.apply(flow, lay_out);
+            found.apply(flow, lay_out.then(Layout::default));
         }
+    }
+}
+
+/// The product as of `gemm`, through a layout if there is one.
+fn multiply(
+    layout: &Option<Layout>,
+    of: (&Tensor, (usize, usize), bool),
+    a: Matrix<'_, f32>,
+    b: Matrix<'_, f32>,
+    c: MatrixMut<'_, f32>,
+    onto: Onto<'_, f32>,
+) {
+    match layout {
+        Some(layout) => layout.multiply(of, a, b, c, onto),
+        None => gemm(a, b, c, onto),
     }
 }
 
@@ -107,7 +122,7 @@ fn find_input_product(flow: &Dataflow, product: usize) -> Option<InputProduct> {
 }
 
 impl InputProduct {
-    fn apply(self, flow: &mut Dataflow, lay_out: bool) {
+    fn apply(self, flow: &mut Dataflow, layout: Option<Layout>) {
         let outside = self.enters.iter().map(|&e| flow.nodes[e].inputs[0]).collect();
         let before = flow.add_made(self.enters[2], "InputProducts", outside, 1, Box::new(input_products));
         let model = &flow.nodes[self.enters[2]];
@@ -124,16 +139,16 @@ impl InputProduct {
         let weights = Source::Node(self.enters[2], 0);
         let InputProduct { product, original, concat, index, x, h, axis, .. } = self;
         flow.nodes[product].inputs = SmallVec::from_slice(&[Source::Node(enter, 0), index, h, weights, x, axis]);
-        if lay_out {
-            let layout = layout_of(flow, product, weights);
-            flow.nodes[product].inputs.push(layout);
-        }
         flow.nodes[product].action = Action::Made(Box::new(move |ctx: &mut KernelCtx| {
-            if let Some(sum) = add_product(ctx)? {
+            if let Some(sum) = add_product(ctx, &layout)? {
                 return ctx.set(0, sum);
             }
             let whole = concat.run(&[ctx.input(4)?, ctx.input(2)?, ctx.input(5)?])?;
-            let product = original.run(&[&whole, ctx.input(3)?])?;
+            let laid_out = match &layout {
+                Some(layout) => laid_out_product(layout, true, &whole, ctx.input(3)?, false)?,
+                None => None,
+            };
+            let product = laid_out.map_or_else(|| original.run(&[&whole, ctx.input(3)?]), Ok)?;
             ctx.set(0, product)
         }));
     }
@@ -162,12 +177,12 @@ fn products_of_elements(ctx: &KernelCtx) -> Result<Option<Tensor>> {
     concatenate(&elements.iter().map(Tensor::as_slice).collect::<Result<Vec<_>>>()?, &mut all);
     let mut products = Tensor::uninit(DType::Float, &[elements.len(), batch, n])?;
     let part = Matrix::new(&weights.as_slice::<f32>()?[..v * n], v, n);
-    gemm(Matrix::new(&all, count, v), part, MatrixMut::new(products.as_mut_slice()?, count, n), false);
+    gemm(Matrix::new(&all, count, v), part, MatrixMut::new(products.as_mut_slice()?, count, n), Onto::Nothing);
     Ok(Some(products))
 }
 
 /// `products[index] + h W[V..]`, where the shapes fit.
-fn add_product(ctx: &KernelCtx) -> Result<Option<Tensor>> {
+fn add_product(ctx: &KernelCtx, layout: &Option<Layout>) -> Result<Option<Tensor>> {
     let (products, h, weights) = (ctx.input(0)?, ctx.input(2)?, ctx.input(3)?);
     let (&[steps, batch, n], &[rows, hidden], &[depth, columns]) = (products.dims(), h.dims(), weights.dims()) else {
         return Ok(None);
@@ -179,10 +194,10 @@ fn add_product(ctx: &KernelCtx) -> Result<Option<Tensor>> {
     }
     let mut sum = Tensor::uninit(DType::Float, &[batch, n])?;
     let out = sum.as_mut_slice::<f32>()?;
-    out.copy_from_slice(&products.as_slice::<f32>()?[index * batch * n..][..batch * n]);
+    let of_x = Matrix::new(&products.as_slice::<f32>()?[index * batch * n..][..batch * n], batch, n);
     let part = Matrix::new(&weights.as_slice::<f32>()?[(depth - hidden) * n..], hidden, n);
     let h = Matrix::new(h.as_slice()?, batch, hidden);
-    multiply(ctx, 6, (depth - hidden, depth), h, part, MatrixMut::new(out, batch, n), true)?;
+    multiply(layout, (weights, (depth - hidden, depth), true), h, part, MatrixMut::new(out, batch, n), Onto::Rows(of_x));
     Ok(Some(sum))
 }
 
@@ -205,11 +220,7 @@ pub(super) fn slice_before_products(flow: &mut Dataflow, lay_out: bool) {
         let controls = product_node.controls.clone();
         let node = &mut flow.nodes[slice];
         node.inputs = SmallVec::from_slice(&[a, b, begin, size]);
-        let constant = lay_out && stays(flow, b);
-        if constant {
-            let layout = layout_of(flow, slice, b);
-            flow.nodes[slice].inputs.push(layout);
-        }
+        let (layout, stays) = (lay_out.then(Layout::default), stays(flow, b));
         let node = &mut flow.nodes[slice];
         for control in controls {
             if !node.controls.contains(&control) {
@@ -217,7 +228,7 @@ pub(super) fn slice_before_products(flow: &mut Dataflow, lay_out: bool) {
             }
         }
         node.action = Action::Made(Box::new(move |ctx: &mut KernelCtx| {
-            if let Some(part) = sliced_product(ctx)? {
+            if let Some(part) = sliced_product(ctx, &layout, stays)? {
                 return ctx.set(0, part);
             }
             let product = whole.run(&[ctx.input(0)?, ctx.input(1)?])?;
@@ -228,7 +239,7 @@ pub(super) fn slice_before_products(flow: &mut Dataflow, lay_out: bool) {
 }
 
 /// All rows and some columns of `A Bᵀ`, if that is what begin and size ask for.
-fn sliced_product(ctx: &KernelCtx) -> Result<Option<Tensor>> {
+fn sliced_product(ctx: &KernelCtx, layout: &Option<Layout>, stays: bool) -> Result<Option<Tensor>> {
     let (a, b) = (ctx.input(0)?, ctx.input(1)?);
     let (&[m, k], &[n, depth]) = (a.dims(), b.dims()) else { return Ok(None) };
     let (begin, size) = (ctx.input(2)?.to_i64s()?, ctx.input(3)?.to_i64s()?);
@@ -240,8 +251,8 @@ fn sliced_product(ctx: &KernelCtx) -> Result<Option<Tensor>> {
         return Ok(None);
     }
     let mut out = Tensor::uninit(DType::Float, &[m, columns])?;
-    let b = Matrix::new(&b.as_slice::<f32>()?[first * k..(first + columns) * k], columns, k);
+    let part = Matrix::new(&b.as_slice::<f32>()?[first * k..(first + columns) * k], columns, k).transposed();
     let (a, c) = (Matrix::new(a.as_slice()?, m, k), MatrixMut::new(out.as_mut_slice()?, m, columns));
-    multiply(ctx, 4, (first, first + columns), a, b.transposed(), c, false)?;
+    multiply(layout, (b, (first, first + columns), stays), a, part, c, Onto::Nothing);
     Ok(Some(out))
 }

@@ -442,7 +442,7 @@ impl<'a> KernelCtx<'a> {
     /// # Errors
     /// `InvalidArgument` if the input is no scalar handle, `NotFound` if its object is of another kind or gone.
     pub fn resource<T: Resource>(&self, index: usize) -> Result<Arc<T>> {
-        let handle = self.handle(index)?;
+        let handle = self.handle_ref(index)?;
         if let Some(object) = handle.downcast::<T>() {
             return Ok(object);
         }
@@ -460,8 +460,12 @@ impl<'a> KernelCtx<'a> {
     /// # Errors
     /// `InvalidArgument` if the input is no handle.
     pub fn handle(&self, index: usize) -> Result<ResourceHandle> {
+        self.handle_ref(index).cloned()
+    }
+
+    fn handle_ref(&self, index: usize) -> Result<&ResourceHandle> {
         match self.input(index)?.handles()? {
-            [crate::tensor::Handle::Resource(handle)] => Ok(handle.clone()),
+            [crate::tensor::Handle::Resource(handle)] => Ok(handle),
             _ => bail!(InvalidArgument, "input {index} of {} isn't a handle to a resource", self.node.op),
         }
     }

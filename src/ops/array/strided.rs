@@ -2,10 +2,11 @@
 
 use super::items::{View, read_view_as, row_major, write_view};
 use crate::error::{Result, bail};
-use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, NodeInfo, Op};
+use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, NodeInfo, Op, PrepareCtx, Prepared};
 use crate::graph::{Gradient, Grads, Graph, Operation, Output};
 use crate::ops::convert::Arg;
 use crate::tensor::{DType, Dims, Shape, Tensor};
+use smallvec::SmallVec;
 
 const ATTRS: &[&str] = &[
     "T: type",
@@ -34,7 +35,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         outs: &["output: T"],
         attrs: ATTRS,
         shape: strided_slice_shape,
-        kernel: Kernel::Pure(strided_slice_kernel),
+        kernel: Kernel::PurePrepared(prepare_strided_slice),
         grad: Grad::Fn(strided_slice_grad),
         rows: &[
             "f32[1 2 3 4], i32[1], i32[3], i32[1] => f32[2 3]",
@@ -99,6 +100,10 @@ pub struct StridedSliceMasks {
 }
 
 impl StridedSliceMasks {
+    fn of(node: &NodeInfo) -> Result<StridedSliceMasks> {
+        StridedSliceMasks::read(|name| node.int(name))
+    }
+
     fn read(int: impl Fn(&str) -> Result<i64>) -> Result<StridedSliceMasks> {
         Ok(StridedSliceMasks {
             begin: int("begin_mask")?,
@@ -126,8 +131,8 @@ struct Axis {
 }
 
 struct Resolved {
-    axes: Vec<Axis>,
-    kept: Vec<Kept>,
+    axes: SmallVec<[Axis; 4]>,
+    kept: SmallVec<[Kept; 4]>,
 }
 
 impl Resolved {
@@ -182,7 +187,7 @@ fn resolve(
     }
     let first_ellipsis = (0..count).find(|&i| bit(masks.ellipsis, i)).unwrap_or(count);
     let new_after = (first_ellipsis + 1..count).filter(|&i| bit(masks.new_axis, i)).count();
-    let mut out = Resolved { axes: Vec::with_capacity(rank), kept: Vec::new() };
+    let mut out = Resolved { axes: SmallVec::new(), kept: SmallVec::new() };
     let parts = count.max(first_ellipsis + 1);
     for i in 0..parts {
         let at = out.axes.len();
@@ -288,7 +293,7 @@ fn strided_slice_shape(ctx: &mut InferCtx) -> Result<()> {
     Ok(())
 }
 
-fn resolve_tensors(dims: &[usize], begin: &Tensor, end: &Tensor, strides: &Tensor, node: &NodeInfo) -> Result<Resolved> {
+fn resolve_tensors(dims: &[usize], [begin, end, strides]: [&Tensor; 3], masks: StridedSliceMasks) -> Result<Resolved> {
     if begin.rank() != 1 || end.rank() != 1 || strides.rank() != 1 || begin.len() != end.len() || begin.len() != strides.len() {
         bail!(
             InvalidArgument,
@@ -298,14 +303,18 @@ fn resolve_tensors(dims: &[usize], begin: &Tensor, end: &Tensor, strides: &Tenso
             strides.dims()
         );
     }
-    let dims: Vec<i64> = dims.iter().map(|&d| d as i64).collect();
-    let masks = StridedSliceMasks::read(|name| node.int(name))?;
+    let dims: SmallVec<[i64; 8]> = dims.iter().map(|&d| d as i64).collect();
     resolve(&dims, Some(&begin.to_i64s()?), Some(&end.to_i64s()?), &strides.to_i64s()?, masks)
 }
 
-fn strided_slice_kernel(ctx: &mut KernelCtx) -> Result<()> {
+fn prepare_strided_slice(ctx: &PrepareCtx) -> Result<Prepared> {
+    let masks = StridedSliceMasks::of(ctx.node)?;
+    Ok(Box::new(move |ctx: &mut KernelCtx| strided_slice_kernel(ctx, masks)))
+}
+
+fn strided_slice_kernel(ctx: &mut KernelCtx, masks: StridedSliceMasks) -> Result<()> {
     let input = ctx.input(0)?;
-    let resolved = resolve_tensors(input.dims(), ctx.input(1)?, ctx.input(2)?, ctx.input(3)?, ctx.node())?;
+    let resolved = resolve_tensors(input.dims(), [ctx.input(1)?, ctx.input(2)?, ctx.input(3)?], masks)?;
     let dims = resolved.known_dims();
     let whole = |axis: &Axis, size: usize| axis.stride == 1 && axis.size == size as i64;
     // Whole rows share the input's memory.
@@ -325,7 +334,8 @@ fn strided_slice_grad_kernel(ctx: &mut KernelCtx) -> Result<()> {
     if ctx.input(0)?.rank() != 1 {
         bail!(InvalidArgument, "shape must be 1-D, got shape.shape = {:?}", ctx.input(0)?.dims());
     }
-    let resolved = resolve_tensors(&dims, ctx.input(1)?, ctx.input(2)?, ctx.input(3)?, ctx.node())?;
+    let spec = [ctx.input(1)?, ctx.input(2)?, ctx.input(3)?];
+    let resolved = resolve_tensors(&dims, spec, StridedSliceMasks::of(ctx.node())?)?;
     let dy = ctx.input(4)?;
     let expected = resolved.known_dims();
     if dy.dims() != &expected[..] {
@@ -348,7 +358,7 @@ pub(crate) fn strided_assign(
     strides: &Tensor,
     value: &Tensor,
 ) -> Result<Tensor> {
-    let resolved = resolve_tensors(target.dims(), begin, end, strides, node)?;
+    let resolved = resolve_tensors(target.dims(), [begin, end, strides], StridedSliceMasks::of(node)?)?;
     let dims = resolved.known_dims();
     let value = super::tile::broadcast(value, &dims)?;
     let view = resolved.view(target.dims());
@@ -361,7 +371,7 @@ pub(in crate::ops) fn strided_slice_assign_kernel(ctx: &mut KernelCtx) -> Result
     let (begin, end, strides, value) = (ctx.input(1)?, ctx.input(2)?, ctx.input(3)?, ctx.input(4)?);
     let node = ctx.node();
     let changed = variable.update(|tensor| {
-        let resolved = resolve_tensors(tensor.dims(), begin, end, strides, node)?;
+        let resolved = resolve_tensors(tensor.dims(), [begin, end, strides], StridedSliceMasks::of(node)?)?;
         let value = super::tile::broadcast(value, &resolved.known_dims())?;
         let view = resolved.view(tensor.dims());
         if value.dtype() != tensor.dtype() {

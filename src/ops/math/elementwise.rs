@@ -119,6 +119,13 @@ pub(crate) fn combine<A: Element, R: Element>(
     cost: usize,
     body: BinaryLoop<A, R>,
 ) -> Result<Tensor> {
+    if let (Ok([a]), Ok([b])) = (x.as_slice::<A>(), y.as_slice::<A>())
+        && x.dims() == y.dims()
+    {
+        let mut out = Tensor::uninit(dtype, x.dims())?;
+        body(std::slice::from_ref(a), std::slice::from_ref(b), out.as_mut_slice::<R>()?);
+        return Ok(out);
+    }
     let broadcast = Broadcast::new([x.dims(), y.dims()])?;
     if A::DTYPE == R::DTYPE && broadcast.dims[..] == *x.dims() && x.is_unique() {
         let y = y.as_slice::<A>()?;

@@ -3,7 +3,7 @@
 use super::broadcast::{Broadcast, incompatible};
 use super::grad;
 use super::number::Number;
-use crate::compute::gemm::{GemmElement, Matrix, MatrixMut, gemm};
+use crate::compute::gemm::{GemmElement, Matrix, MatrixMut, Onto, gemm};
 use crate::compute::pool;
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, GradFn, InferCtx, Kernel, KernelCtx, KernelFn, Op};
@@ -174,7 +174,7 @@ fn product(a: &Tensor, b: &Tensor, transpose_a: bool, transpose_b: bool) -> Resu
     dispatch!(a.dtype(), numbers, T => {
         let left = Matrix::new(a.as_slice::<T>()?, a.dims()[0], a.dims()[1]).transposed_if(transpose_a);
         let right = Matrix::new(b.as_slice::<T>()?, b.dims()[0], b.dims()[1]).transposed_if(transpose_b);
-        gemm(left, right, MatrixMut::new(out.as_mut_slice::<T>()?, rows, columns), false);
+        gemm(left, right, MatrixMut::new(out.as_mut_slice::<T>()?, rows, columns), Onto::Nothing);
     });
     Ok(out)
 }
@@ -291,11 +291,11 @@ fn products<T: Element + GemmElement>(broadcast: &Broadcast<2>, [a, b]: [Side<T>
         return pool::parallel_pieces(out, size, grain, |first, piece| {
             for (i, c) in piece.chunks_mut(size).enumerate() {
                 let (x, y) = pairs[first + i];
-                gemm(matrix_at(&a, x), matrix_at(&b, y), MatrixMut::new(c, rows, columns), false);
+                gemm(matrix_at(&a, x), matrix_at(&b, y), MatrixMut::new(c, rows, columns), Onto::Nothing);
             }
         });
     }
     for (c, &(x, y)) in out.chunks_mut(size).zip(&pairs) {
-        gemm(matrix_at(&a, x), matrix_at(&b, y), MatrixMut::new(c, rows, columns), false);
+        gemm(matrix_at(&a, x), matrix_at(&b, y), MatrixMut::new(c, rows, columns), Onto::Nothing);
     }
 }

@@ -1,6 +1,6 @@
 //! LSTM and GRU cells as one op, over a step or a whole sequence.
 
-use crate::compute::gemm::{Matrix, MatrixMut, gemm};
+use crate::compute::gemm::{Matrix, MatrixMut, Onto, gemm};
 use crate::error::{Result, bail};
 use crate::graph::Output;
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
@@ -280,9 +280,10 @@ impl Lstm {
     fn step(&self, rows: usize, x: &[f32], cs_prev: &[f32], h_prev: &[f32], out: &mut [Vec<f32>; 7]) {
         let n = self.units;
         let xh = beside(x, h_prev, rows);
-        let mut all: Vec<f32> = (0..rows).flat_map(|_| &self.b).copied().collect();
+        let mut all = vec![0.0; rows * 4 * n];
+        let bias = Matrix::strided(&self.b, rows, 4 * n, 0, 1);
         let weights = Matrix::new(&self.w, self.inputs + n, 4 * n);
-        gemm(Matrix::new(&xh, rows, self.inputs + n), weights, MatrixMut::new(&mut all, rows, 4 * n), true);
+        gemm(Matrix::new(&xh, rows, self.inputs + n), weights, MatrixMut::new(&mut all, rows, 4 * n), Onto::Rows(bias));
         for row in 0..rows {
             for unit in 0..n {
                 let at = row * n + unit;
@@ -407,10 +408,10 @@ fn lstm_gradient(ctx: &mut KernelCtx) -> Result<()> {
         let mut xh_grad = vec![0.0; rows * (inputs + n)];
         let d = Matrix::new(&gates, rows, 4 * n);
         let weights = Matrix::new(&lstm.w, inputs + n, 4 * n).transposed();
-        gemm(d, weights, MatrixMut::new(&mut xh_grad, rows, inputs + n), false);
+        gemm(d, weights, MatrixMut::new(&mut xh_grad, rows, inputs + n), Onto::Nothing);
         let d = Matrix::new(&gates, rows, 4 * n);
         let xh = Matrix::new(&xh, rows, inputs + n).transposed();
-        gemm(xh, d, MatrixMut::new(&mut w_grad, inputs + n, 4 * n), true);
+        gemm(xh, d, MatrixMut::new(&mut w_grad, inputs + n, 4 * n), Onto::Itself);
         for row in 0..rows {
             let (dx, dh) = xh_grad[row * (inputs + n)..][..inputs + n].split_at(inputs);
             x_grad[(step * rows + row) * inputs..][..inputs].copy_from_slice(dx);
@@ -460,9 +461,10 @@ fn gru_step(ctx: &mut KernelCtx) -> Result<()> {
     let w_c = floats(ctx, 3, "w_c", &[Some(inputs + n), Some(n)])?;
     let (b_ru, b_c) = (floats(ctx, 4, "b_ru", &[Some(2 * n)])?, floats(ctx, 5, "b_c", &[Some(n)])?);
     let product = |a: &[f32], w: &[f32], b: &[f32]| {
-        let mut out: Vec<f32> = (0..rows).flat_map(|_| b).copied().collect();
+        let mut out = vec![0.0; rows * b.len()];
+        let bias = Onto::Rows(Matrix::strided(b, rows, b.len(), 0, 1));
         let (a, w) = (Matrix::new(a, rows, inputs + n), Matrix::new(w, inputs + n, b.len()));
-        gemm(a, w, MatrixMut::new(&mut out, rows, b.len()), true);
+        gemm(a, w, MatrixMut::new(&mut out, rows, b.len()), bias);
         out
     };
     let ru = product(&beside(&x, &h_prev, rows), &w_ru, &b_ru);
@@ -524,7 +526,7 @@ fn gru_gradient(ctx: &mut KernelCtx) -> Result<()> {
     let back = |d: &[f32], w: &[f32], columns: usize| {
         let mut out = vec![0.0; rows * (inputs + n)];
         let (d, w) = (Matrix::new(d, rows, columns), Matrix::new(w, inputs + n, columns).transposed());
-        gemm(d, w, MatrixMut::new(&mut out, rows, inputs + n), false);
+        gemm(d, w, MatrixMut::new(&mut out, rows, inputs + n), Onto::Nothing);
         out
     };
     let d_c: Vec<f32> = (0..rows * n).map(|at| d_h[at] * (1.0 - u[at]) * (1.0 - c[at] * c[at])).collect();

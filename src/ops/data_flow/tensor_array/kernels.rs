@@ -18,12 +18,25 @@ fn scalar(ctx: &KernelCtx, input: usize, what: &str) -> Result<i64> {
     value.item_i64()
 }
 
+/// What an op does with elements.
+#[derive(Clone, Copy)]
+enum Access {
+    /// It gives some, as output 0.
+    Read,
+    /// It takes some, as input `value`.
+    Write { value: usize },
+}
+
 /// The array, which must hold elements of the dtype that the op asks for.
-fn array_of(ctx: &KernelCtx, attr: &str) -> Result<Arc<Array>> {
+fn array_of(ctx: &KernelCtx, access: Access) -> Result<Arc<Array>> {
     let array = handle::input::<Array>(ctx)?;
-    let dtype = ctx.node().dtype(attr)?;
+    let node = ctx.node();
+    let (dtype, wants) = match access {
+        Access::Read => (node.output_types.first(), "requested"),
+        Access::Write { value } => (node.input_types.get(value), "is trying to write"),
+    };
+    let dtype = dtype.copied().unwrap_or(array.dtype);
     if dtype != array.dtype {
-        let wants = if attr == "T" { "is trying to write" } else { "requested" };
         bail!(InvalidArgument, "TensorArray dtype is {} but Op {wants} dtype {dtype}.", array.dtype);
     }
     Ok(array)
@@ -73,14 +86,14 @@ pub(super) fn gradient(ctx: &mut KernelCtx) -> Result<()> {
 
 pub(super) fn write(ctx: &mut KernelCtx) -> Result<()> {
     let index = scalar(ctx, 1, "index")?;
-    let array = array_of(ctx, "T")?;
+    let array = array_of(ctx, Access::Write { value: 2 })?;
     array.write(index, ctx.take(2)?)?;
     flow(ctx, 3, 0)
 }
 
 pub(super) fn read(ctx: &mut KernelCtx) -> Result<()> {
     let index = scalar(ctx, 1, "index")?;
-    let value = array_of(ctx, "dtype")?.read(index)?;
+    let value = array_of(ctx, Access::Read)?.read(index)?;
     ctx.set(0, value)
 }
 
@@ -99,7 +112,7 @@ pub(super) fn pack(ctx: &mut KernelCtx) -> Result<()> {
 }
 
 fn gather_into(ctx: &mut KernelCtx, indices: &[i64]) -> Result<()> {
-    let array = array_of(ctx, "dtype")?;
+    let array = array_of(ctx, Access::Read)?;
     let shape = ctx.node().shape("element_shape")?;
     array.size()?;
     array.merge_element_shape(&shape)?;
@@ -138,7 +151,7 @@ fn gather_into(ctx: &mut KernelCtx, indices: &[i64]) -> Result<()> {
 }
 
 pub(super) fn scatter(ctx: &mut KernelCtx) -> Result<()> {
-    let array = array_of(ctx, "T")?;
+    let array = array_of(ctx, Access::Write { value: 2 })?;
     let (indices, value) = (ctx.input(1)?, ctx.input(2)?);
     if value.rank() == 0 {
         bail!(InvalidArgument, "Input value for unpack must be at least a vector but received shape: {:?}", value.dims());
@@ -155,7 +168,7 @@ pub(super) fn scatter(ctx: &mut KernelCtx) -> Result<()> {
 }
 
 pub(super) fn unpack(ctx: &mut KernelCtx) -> Result<()> {
-    let array = array_of(ctx, "T")?;
+    let array = array_of(ctx, Access::Write { value: 1 })?;
     let value = ctx.input(1)?;
     if value.rank() == 0 {
         bail!(InvalidArgument, "Input value for unpack must be at least a vector but received shape: {:?}", value.dims());
@@ -185,7 +198,7 @@ fn write_rows(array: &Array, indices: &[i64], value: &Tensor) -> Result<()> {
 }
 
 pub(super) fn concat(ctx: &mut KernelCtx) -> Result<()> {
-    let array = array_of(ctx, "dtype")?;
+    let array = array_of(ctx, Access::Read)?;
     let size = array.whole_size()?;
     let except0 = ctx.node().shape("element_shape_except0")?;
     if size == 0 {
@@ -253,7 +266,7 @@ pub(super) fn split(ctx: &mut KernelCtx) -> Result<()> {
             value.dims()
         );
     }
-    let array = array_of(ctx, "T").map(|_| array)?;
+    let array = array_of(ctx, Access::Write { value: 1 }).map(|_| array)?;
     let size = resized(&array, lengths.len())?;
     if size != lengths.len() {
         bail!(

@@ -2,7 +2,7 @@
 
 use super::geometry::Geometry;
 use crate::compute::conv::{self, Conv2d};
-use crate::compute::gemm::{GemmElement, Matrix, MatrixMut, gemm};
+use crate::compute::gemm::{GemmElement, Matrix, MatrixMut, Onto, gemm};
 use crate::compute::pool::{current_threads, parallel_pieces};
 use crate::ops::nn::window::Axis;
 use crate::tensor::Element;
@@ -202,7 +202,7 @@ pub(super) fn forward<T: ConvElement>(geometry: &Geometry, input: &[T], filter: 
     if geometry.is_pointwise() && groups == 1 {
         let rows = output.len() / outputs;
         let (a, b) = (Matrix::new(input, rows, window), Matrix::new(filter, window, outputs));
-        return gemm(a, b, MatrixMut::new(output, rows, outputs), false);
+        return gemm(a, b, MatrixMut::new(output, rows, outputs), Onto::Nothing);
     }
     if plain_sizes(geometry).is_some_and(|sizes| T::direct(&sizes, input, filter, output)) {
         return;
@@ -217,7 +217,7 @@ pub(super) fn forward<T: ConvElement>(geometry: &Geometry, input: &[T], filter: 
                 gather(geometry, group, input, (first + i) * rows, gathered);
                 let (a, b) =
                     (Matrix::new(gathered, count, window), Matrix::strided(&filter[group * each..], window, each, outputs, 1));
-                gemm(a, b, MatrixMut::strided(&mut block[group * each..], count, each, outputs), false);
+                gemm(a, b, MatrixMut::strided(&mut block[group * each..], count, each, outputs), Onto::Nothing);
             }
         }
     });
@@ -250,7 +250,8 @@ pub(super) fn backprop_filter<T: ConvElement>(geometry: &Geometry, input: &[T], 
                 Matrix::new(gathered, count, window)
             };
             let b = Matrix::strided(&out_backprop[first * outputs + group * each..], count, each, outputs, 1);
-            gemm(a.transposed(), b, MatrixMut::strided(&mut filter[group * each..], window, each, outputs), first > 0);
+            let onto = if first > 0 { Onto::Itself } else { Onto::Nothing };
+            gemm(a.transposed(), b, MatrixMut::strided(&mut filter[group * each..], window, each, outputs), onto);
         }
     }
 }
@@ -269,7 +270,7 @@ pub(super) fn backprop_input<T: ConvElement>(geometry: &Geometry, filter: &[T], 
     if geometry.is_pointwise() && groups == 1 {
         let rows = out_backprop.len() / outputs;
         let (a, b) = (Matrix::new(out_backprop, rows, outputs), Matrix::new(filter, window, outputs).transposed());
-        return gemm(a, b, MatrixMut::new(input, rows, window), false);
+        return gemm(a, b, MatrixMut::new(input, rows, window), Onto::Nothing);
     }
     if plain_sizes(geometry).is_some_and(|sizes| T::direct_input(&sizes, filter, out_backprop, input)) {
         return;
@@ -286,7 +287,7 @@ pub(super) fn backprop_input<T: ConvElement>(geometry: &Geometry, filter: &[T], 
                     let products = &mut products[..count * window];
                     let a = Matrix::strided(&gradients[first * outputs + group * each..], count, each, outputs, 1);
                     let b = Matrix::strided(&filter[group * each..], window, each, outputs, 1).transposed();
-                    gemm(a, b, MatrixMut::new(products, count, window), false);
+                    gemm(a, b, MatrixMut::new(products, count, window), Onto::Nothing);
                     scatter(geometry, group, image, first, products);
                 }
             }
