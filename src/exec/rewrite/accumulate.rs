@@ -125,8 +125,15 @@ impl Rows {
         }
         let a = stack(pairs.iter().map(|p| &p.0).collect(), m)?;
         let b = stack(pairs.iter().map(|p| &p.1).collect(), n)?;
-        let out = MatrixMut::new(self.sum.as_mut_slice::<f32>()?, m, n);
-        gemm(Matrix::new(a.as_slice()?, rows, m).transposed(), Matrix::new(b.as_slice()?, rows, n), out, Onto::Itself);
+        let (a, b) = (Matrix::new(a.as_slice()?, rows, m).transposed(), Matrix::new(b.as_slice()?, rows, n));
+        if self.sum.is_unique() {
+            gemm(a, b, MatrixMut::new(self.sum.as_mut_slice::<f32>()?, m, n), Onto::Itself);
+        } else {
+            let mut sum = Tensor::uninit(DType::Float, &[m, n])?;
+            let before = Matrix::new(self.sum.as_slice()?, m, n);
+            gemm(a, b, MatrixMut::new(sum.as_mut_slice()?, m, n), Onto::Rows(before));
+            self.sum = sum;
+        }
         Ok(())
     }
 }

@@ -214,7 +214,7 @@ impl FlowNode {
     /// Calls count as stateful: what they call may be.
     pub fn is_stateful(&self) -> bool {
         match self.kernel() {
-            Some(Kernel::Stateful(_) | Kernel::StatefulPrepared(_)) => self.info.op != "Switch",
+            Some(Kernel::Stateful(_) | Kernel::StatefulPrepared(_)) => !matches!(self.info.op, "Switch" | "NoOp"),
             Some(_) => false,
             None => matches!(self.action, super::dataflow::Action::Call(_)),
         }
