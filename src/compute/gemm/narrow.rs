@@ -1,8 +1,8 @@
-//! Products with few rows or few columns, which are bound by reading the large operand once.
+//! Products that read their operands where they lie: those with few rows or few columns, which are bound by reading the large
+//! operand once, and those of moderate depth.
 //!
-//! Where B lies row after row, a single row of C is computed by panels of columns whose sums stay in registers, so that threads
-//! write to C once; of more rows, a piece of columns is read in steps of a few rows, added into C, which stays in the first
-//! cache. Where B lies column after column, a few columns at a time are multiplied with the rows of A. A product with few
+//! Where B lies row after row, C is computed by panels of columns whose sums stay in registers, so that threads write to C
+//! once; while a panel stays in the second-level cache, all rows of A go by. Where B lies column after column, a few columns at a time are multiplied with the rows of A. A product with few
 //! columns is the transposed one with few rows.
 
 use super::blocked::{VECTORS, width};
@@ -15,8 +15,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The most rows that are few.
 const MOST_ROWS: usize = 8;
-/// The most rows that a matrix in panels is multiplied with here.
-pub(super) const MOST_ROWS_OF_PANELS: usize = 3;
+/// The most rows, and the most depth, that a matrix in panels is multiplied with here.
+const MOST_OF_PANELS: (usize, usize) = (128, 2000);
+/// The most elements of a C that is written in pieces of `UNIT` columns.
+const MOST_ELEMENTS: usize = 1 << 22;
+/// Rows that pieces of products with many rows are made of.
+const ROWS: usize = 32;
+/// From this many rows on, a panel is gathered first: rows of B that lie far from one another share few places in the caches.
+const GATHERED_FROM: usize = 24;
+/// The most rows of B of which `UNIT` columns stay in the second-level cache, while the rows of A go by.
+const DEPTH: usize = 2000;
 /// Columns that pieces of the loop are made of: whole cache lines of C.
 const UNIT: usize = 64;
 /// How many rows of B ahead a panel fetches.
@@ -34,7 +42,12 @@ pub(super) fn product<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Targe
 fn few_rows<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) -> bool {
     let (m, k, n) = (a.rows, a.columns, b.columns);
     if m > MOST_ROWS {
-        return false;
+        let by_rows = b.column_stride == 1 && target.column_stride == 1 && m * n <= MOST_ELEMENTS;
+        let fits = by_rows && k <= if a.column_stride == 1 { DEPTH } else { DEPTH / 2 };
+        if fits {
+            by_blocks(a, b, target);
+        }
+        return fits;
     }
     if b.row_stride == 1 || k == 1 && b.column_stride != 1 {
         if a.column_stride == 1 {
@@ -96,23 +109,60 @@ fn turned(turn: usize, pieces: usize, threads: usize) -> usize {
 }
 
 fn by_rows<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) {
-    for_columns([a.rows, b.rows, b.columns], b.data, UNIT, |columns| dispatch(ByRows { a, b, columns, target }));
+    for_columns([a.rows, b.rows, b.columns], b.data, UNIT, |columns| dispatch(ByRows { a, b, rows: 0..a.rows, columns, target }));
+}
+
+/// The same for any number of rows: in blocks of rows, one after the other for the same columns.
+fn by_blocks<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) {
+    let (m, k, n) = (a.rows, a.columns, b.columns);
+    let (row_blocks, column_blocks) = (m.div_ceil(ROWS), n.div_ceil(UNIT));
+    parallel_for(row_blocks * column_blocks, (PARALLEL_FROM / 2).div_ceil(ROWS * UNIT.min(n) * k), |blocks| {
+        let mut at = blocks.start;
+        while at < blocks.end {
+            let (column, row) = (at / row_blocks, at % row_blocks);
+            let count = (blocks.end - at).min(row_blocks - row);
+            let rows = row * ROWS..((row + count) * ROWS).min(m);
+            let columns = column * UNIT..((column + 1) * UNIT).min(n);
+            if rows.len() < GATHERED_FROM {
+                dispatch(ByRows { a, b, rows, columns, target });
+            } else {
+                let width = columns.len();
+                let mut panel = scratch::take::<T>(k * width);
+                for (p, row) in panel.chunks_exact_mut(width).enumerate() {
+                    row.copy_from_slice(&b.data[p * b.row_stride + columns.start..][..width]);
+                }
+                let (b, target) = (Matrix::new(&panel, k, width), target.from(0, columns.start));
+                dispatch(ByRows { a, b, rows, columns: 0..width, target });
+            }
+            at += count;
+        }
+    });
 }
 
 fn by_columns<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) {
     for_columns([a.rows, b.rows, b.columns], b.data, UNIT, |columns| dispatch(ByColumns { a, b, columns, target }));
 }
 
-/// The product of at most [`MOST_ROWS_OF_PANELS`] rows and a matrix B of `columns` columns that is laid out in panels of
-/// `width`. Sums are those of `ByRows`, bit by bit.
-pub(super) fn product_with_panels<T: Real>(a: Matrix<'_, T>, panels: &[T], (columns, width): (usize, usize), target: Target<T>) {
-    for_columns([a.rows, a.columns, columns], panels, width, |columns| dispatch(ByPanels { a, panels, columns, target }));
+/// Computes the product with a matrix B of `columns` columns that is laid out in panels of `width` if it has moderately few rows
+/// and depth; tells whether it did. Sums are those of `ByRows`, bit by bit.
+pub(super) fn product_with_panels<T: Real>(
+    a: Matrix<'_, T>,
+    panels: &[T],
+    (columns, width): (usize, usize),
+    target: Target<T>,
+) -> bool {
+    let fits = a.rows <= MOST_OF_PANELS.0 && a.columns <= MOST_OF_PANELS.1 || a.rows <= 3;
+    if fits {
+        for_columns([a.rows, a.columns, columns], panels, width, |columns| dispatch(ByPanels { a, panels, columns, target }));
+    }
+    fits
 }
 
 /// Some columns of C, as multiples of rows of B.
 struct ByRows<'a, T> {
     a: Matrix<'a, T>,
     b: Matrix<'a, T>,
+    rows: Range<usize>,
     columns: Range<usize>,
     target: Target<T>,
 }
@@ -122,166 +172,118 @@ impl<T: Real> Kernel<T> for ByRows<'_, T> {
 
     #[inline(always)]
     fn run<L: Lanes<Elem = T>>(self, l: L) {
-        let k = self.a.columns;
-        if self.a.rows == 1 {
+        let Range { start: mut j, end } = self.columns;
+        // There must be a register for each vector of each row that is computed at once.
+        let (widest, wide) = if L::REGISTERS >= 32 { (3, usize::MAX) } else { (1, 3) };
+        while j < end {
             // SAFETY: the columns lie in the matrices.
-            return unsafe { self.single_row(l) };
-        }
-        let step = 4;
-        for p in (0..k).step_by(step) {
-            let count = step.min(k - p);
-            let target = if p > 0 { self.target.onto_itself() } else { self.target };
-            let mut i = 0;
-            while i < self.a.rows {
-                let rows = self.a.rows - i;
-                // SAFETY: the rows and columns lie in the matrices.
-                i += unsafe {
-                    match (rows, count) {
-                        (4.., 4) if L::REGISTERS >= 32 => self.add::<L, 4, 4>(l, i, p, target),
-                        (2.., 4) => self.add::<L, 2, 4>(l, i, p, target),
-                        (1, 4) => self.add::<L, 1, 4>(l, i, p, target),
-                        _ => {
-                            for q in 0..count {
-                                self.add::<L, 1, 1>(l, i, p + q, if q > 0 { target.onto_itself() } else { target });
-                            }
-                            1
-                        }
-                    }
-                };
-            }
+            j += unsafe {
+                match (end - j).div_ceil(L::N) {
+                    8.. if self.rows.len() <= widest => self.panel::<L, 8>(l, j),
+                    4.. if self.rows.len() <= wide => self.panel::<L, 4>(l, j),
+                    2.. => self.panel::<L, 2>(l, j),
+                    _ => self.panel::<L, 1>(l, j),
+                }
+            };
         }
     }
 }
 
 impl<T: Real> ByRows<'_, T> {
-    /// The columns of C's only row.
-    ///
-    /// # Safety
-    /// There are such columns, and A has one row.
-    #[inline(always)]
-    unsafe fn single_row<L: Lanes<Elem = T>>(&self, l: L) {
-        let Range { start: mut j, end } = self.columns;
-        // SAFETY: as the caller promises; each panel ends where the columns do or before.
-        unsafe {
-            while j < end {
-                j += match (end - j).div_ceil(L::N) {
-                    8.. => self.panel::<L, 8>(l, j),
-                    7 => self.panel::<L, 7>(l, j),
-                    6 => self.panel::<L, 6>(l, j),
-                    5 => self.panel::<L, 5>(l, j),
-                    4 => self.panel::<L, 4>(l, j),
-                    3 => self.panel::<L, 3>(l, j),
-                    2 => self.panel::<L, 2>(l, j),
-                    _ => self.panel::<L, 1>(l, j),
-                };
-            }
-        }
-    }
-
     /// `VECTORS` vectors of columns from `j` on, of which the last one may go past the columns' end; returns how many columns
     /// that is.
     ///
     /// # Safety
-    /// There are such columns, and A has one row.
+    /// There are such columns.
     #[inline(always)]
     unsafe fn panel<L: Lanes<Elem = T>, const VECTORS: usize>(&self, l: L, j: usize) -> usize {
         let count = (self.columns.end - j).min(VECTORS * L::N);
-        // SAFETY: as the caller promises; all columns but the last vector's are there.
-        unsafe {
-            if count == VECTORS * L::N {
-                self.sums::<L, VECTORS>(l, j, |row, _| l.load(row), |to, sum, _| l.store(to, sum));
-            } else {
-                let last = count - (VECTORS - 1) * L::N;
-                let load = |row, v| if v + 1 < VECTORS { l.load(row) } else { l.load_first(row, last) };
-                let store = |to, sum, v| if v + 1 < VECTORS { l.store(to, sum) } else { l.store_first(to, sum, last) };
-                self.sums::<L, VECTORS>(l, j, load, store);
-            }
+        let most = if L::REGISTERS < 32 && VECTORS > 2 { 2 } else { 4 };
+        let mut i = self.rows.start;
+        while i < self.rows.end {
+            // SAFETY: as the caller promises.
+            i += unsafe {
+                match (self.rows.end - i).min(most) {
+                    4 => self.tile::<L, 4, VECTORS>(l, i, j, count),
+                    3 => self.tile::<L, 3, VECTORS>(l, i, j, count),
+                    2 => self.tile::<L, 2, VECTORS>(l, i, j, count),
+                    _ => self.tile::<L, 1, VECTORS>(l, i, j, count),
+                }
+            };
         }
         count
     }
 
-    /// The sums of a panel, with ways to read and to write its vector of a number.
+    /// `count` columns from `j` on of `ROWS` rows from `i` on; returns `ROWS`.
     ///
     /// # Safety
-    /// What is read and written is there, and A has one row.
+    /// There are such rows and columns.
     #[inline(always)]
-    unsafe fn sums<L: Lanes<Elem = T>, const VECTORS: usize>(
+    unsafe fn tile<L: Lanes<Elem = T>, const ROWS: usize, const VECTORS: usize>(
         &self,
         l: L,
+        i: usize,
+        j: usize,
+        count: usize,
+    ) -> usize {
+        // SAFETY: as the caller promises; all columns but the last vector's are there.
+        unsafe {
+            if count == VECTORS * L::N {
+                self.sums::<L, ROWS, VECTORS>(l, i, j, |row, _| l.load(row), |to, sum, _| l.store(to, sum));
+            } else {
+                let last = count - (VECTORS - 1) * L::N;
+                let load = |row, v| if v + 1 < VECTORS { l.load(row) } else { l.load_first(row, last) };
+                let store = |to, sum, v| if v + 1 < VECTORS { l.store(to, sum) } else { l.store_first(to, sum, last) };
+                self.sums::<L, ROWS, VECTORS>(l, i, j, load, store);
+            }
+        }
+        ROWS
+    }
+
+    /// The sums of a tile, with ways to read and to write its vector of a number.
+    ///
+    /// # Safety
+    /// What is read and written is there.
+    #[inline(always)]
+    unsafe fn sums<L: Lanes<Elem = T>, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        l: L,
+        i: usize,
         j: usize,
         load: impl Fn(*const T, usize) -> L::V,
         store: impl Fn(*mut T, L::V, usize),
     ) {
-        let (a, b, target) = (self.a, self.b, self.target);
+        let (a, b, target) = (self.a, self.b, self.target.from(i, j));
         // SAFETY: as the caller promises; what is fetched ahead need not exist.
         unsafe {
-            let Target { data: to, addend, adds, .. } = target.from(0, j);
-            let (mut x, mut row) = (a.data.as_ptr(), b.data.as_ptr().add(j));
-            let mut sums = [l.splat(T::zero()); VECTORS];
-            if adds {
-                (0..VECTORS).for_each(|v| sums[v] = load(addend.add(v * L::N), v));
+            let mut sums = [[l.splat(T::zero()); VECTORS]; ROWS];
+            if target.adds {
+                for row in 0..ROWS {
+                    (0..VECTORS).for_each(|v| sums[row][v] = load(target.from(row, v * L::N).addend, v));
+                }
             }
+            let (mut x, mut from) = (a.data.as_ptr().add(i * a.row_stride), b.data.as_ptr().add(j));
             for _ in 0..a.columns {
-                let factor = l.splat(*x);
-                let ahead = row.wrapping_add(AHEAD * b.row_stride);
+                let factors: [L::V; ROWS] = std::array::from_fn(|row| l.splat(*x.add(row * a.row_stride)));
+                let ahead = from.wrapping_add(AHEAD * b.row_stride);
                 for v in 0..VECTORS {
                     l.prefetch(ahead.wrapping_add(v * L::N));
-                    sums[v] = l.mul_add(factor, load(row.add(v * L::N), v), sums[v]);
+                    let values = load(from.add(v * L::N), v);
+                    for row in 0..ROWS {
+                        sums[row][v] = l.mul_add(factors[row], values, sums[row][v]);
+                    }
                 }
                 x = x.wrapping_add(a.column_stride);
-                row = row.wrapping_add(b.row_stride);
+                from = from.wrapping_add(b.row_stride);
             }
             // A copy, so that indexing it doesn't force the sums themselves out of the registers.
             let results = sums;
-            for (v, sum) in results.into_iter().enumerate() {
-                store(to.add(v * L::N), sum, v);
-            }
-        }
-    }
-
-    /// Adds the multiples of rows `p..p + STEP` of B to rows `i..i + ROWS` of C, and returns `ROWS`.
-    ///
-    /// # Safety
-    /// There are such rows.
-    #[inline(always)]
-    unsafe fn add<L: Lanes<Elem = T>, const ROWS: usize, const STEP: usize>(
-        &self,
-        l: L,
-        i: usize,
-        p: usize,
-        target: Target<T>,
-    ) -> usize {
-        let (a, b) = (self.a, self.b);
-        // SAFETY: the rows exist, as the caller promises, and the columns lie in B and C.
-        unsafe {
-            let x = |row: usize, q: usize| *a.data.as_ptr().add((i + row) * a.row_stride + (p + q) * a.column_stride);
-            let factors: [[L::V; STEP]; ROWS] = std::array::from_fn(|row| std::array::from_fn(|q| l.splat(x(row, q))));
-            let from: [*const T; STEP] = std::array::from_fn(|q| b.data.as_ptr().add((p + q) * b.row_stride));
-            let to: [Target<T>; ROWS] = std::array::from_fn(|row| target.from(i + row, 0));
-            let mut j = self.columns.start;
-            while j + L::N <= self.columns.end {
-                let values: [L::V; STEP] = std::array::from_fn(|q| l.load(from[q].add(j)));
-                for row in 0..ROWS {
-                    let mut sum = if target.adds { l.load(to[row].addend.add(j)) } else { l.splat(T::zero()) };
-                    for q in 0..STEP {
-                        sum = l.mul_add(factors[row][q], values[q], sum);
-                    }
-                    l.store(to[row].data.add(j), sum);
-                }
-                j += L::N;
-            }
-            if j < self.columns.end {
-                let count = self.columns.end - j;
-                for row in 0..ROWS {
-                    let mut sum = if target.adds { l.load_first(to[row].addend.add(j), count) } else { l.splat(T::zero()) };
-                    for q in 0..STEP {
-                        sum = l.mul_add(factors[row][q], l.load_first(from[q].add(j), count), sum);
-                    }
-                    l.store_first(to[row].data.add(j), sum, count);
+            for (row, sums) in results.into_iter().enumerate() {
+                for (v, sum) in sums.into_iter().enumerate() {
+                    store(target.from(row, v * L::N).data, sum, v);
                 }
             }
         }
-        ROWS
     }
 }
 
@@ -302,27 +304,39 @@ impl<T: Real> Kernel<T> for ByPanels<'_, T> {
         let mut column = self.columns.start;
         while column < self.columns.end {
             let panels = (self.columns.end - column).div_ceil(width);
-            // SAFETY: the panels and their columns of C exist.
-            column += unsafe {
-                match (self.a.rows, panels) {
-                    (1, 2..) => self.panels::<L, 1, 2>(l, column),
-                    (1, _) => self.panels::<L, 1, 1>(l, column),
-                    (2, _) => self.panels::<L, 2, 1>(l, column),
-                    _ => self.panels::<L, MOST_ROWS_OF_PANELS, 1>(l, column),
-                }
-            };
+            // Of a single row, two panels at once, for a product is added to a sum only after the one before.
+            let count = if self.a.rows == 1 { panels.min(2) } else { 1 };
+            let mut i = 0;
+            while i < self.a.rows {
+                // SAFETY: the rows, the panels and their columns of C exist.
+                i += unsafe {
+                    match (self.a.rows - i, count) {
+                        (1, 2) => self.tile::<L, 1, 2>(l, i, column),
+                        (1, _) => self.tile::<L, 1, 1>(l, i, column),
+                        (2, _) => self.tile::<L, 2, 1>(l, i, column),
+                        (3, _) => self.tile::<L, 3, 1>(l, i, column),
+                        _ => self.tile::<L, 4, 1>(l, i, column),
+                    }
+                };
+            }
+            column += count * width;
         }
     }
 }
 
 impl<T: Real> ByPanels<'_, T> {
-    /// `ROWS` rows of C, and the columns of some panels; returns how many columns those are.
+    /// `ROWS` rows of C from `first` on, and the columns of some panels; returns `ROWS`.
     ///
     /// # Safety
-    /// A has so many rows, and there are such panels.
+    /// There are such rows and panels.
     #[inline(always)]
-    unsafe fn panels<L: Lanes<Elem = T>, const ROWS: usize, const PANELS: usize>(&self, l: L, column: usize) -> usize {
-        let (a, target, width) = (self.a, self.target.from(0, column), width::<L>());
+    unsafe fn tile<L: Lanes<Elem = T>, const ROWS: usize, const PANELS: usize>(
+        &self,
+        l: L,
+        first: usize,
+        column: usize,
+    ) -> usize {
+        let (a, target, width) = (self.a, self.target.from(first, column), width::<L>());
         let filled = |panel: usize, v: usize| (self.columns.end - column).saturating_sub(panel * width + v * L::N);
         let mut sums = [[[l.splat(T::zero()); VECTORS]; PANELS]; ROWS];
         // SAFETY: as the caller promises; of C, only columns that exist are touched.
@@ -341,7 +355,7 @@ impl<T: Real> ByPanels<'_, T> {
                 std::array::from_fn(|panel| self.panels.as_ptr().add((column + panel * width) * a.columns));
             for p in 0..a.columns {
                 for i in 0..ROWS {
-                    let x = l.splat(*a.data.as_ptr().add(i * a.row_stride + p * a.column_stride));
+                    let x = l.splat(*a.data.as_ptr().add((first + i) * a.row_stride + p * a.column_stride));
                     for panel in 0..PANELS {
                         for v in 0..VECTORS {
                             sums[i][panel][v] = l.mul_add(x, l.load(from[panel].add(v * L::N)), sums[i][panel][v]);
@@ -361,7 +375,7 @@ impl<T: Real> ByPanels<'_, T> {
                 }
             }
         }
-        PANELS * width
+        ROWS
     }
 }
 

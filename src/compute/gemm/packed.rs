@@ -77,9 +77,7 @@ impl<T: Real + GemmElement> PackedB<T> {
         if let Some(mut c) = without_depth(&a, (self.rows, self.columns), c, onto) {
             assert_eq!(self.width, blocked::tile_size::<T>().0, "the matrix was laid out for another level of instructions");
             let target = Target::of(&mut c, onto);
-            if a.rows <= narrow::MOST_ROWS_OF_PANELS {
-                narrow::product_with_panels(a, self.panels(), (self.columns, self.width), target);
-            } else {
+            if !narrow::product_with_panels(a, self.panels(), (self.columns, self.width), target) {
                 blocked::product_with_panels(a, self.panels(), self.columns, target);
             }
         }

@@ -89,6 +89,9 @@ fn check_large<T: GemmElement + NumCast + PartialEq + std::fmt::Debug>(m: usize,
 fn more_than_one_block() {
     at_every_level(|| {
         check_large::<f32>(9, 260, 30);
+        check_large::<f32>(70, 30, 150);
+        check_large::<f32>(40, 2001, 20);
+        check_large::<f64>(33, 1001, 70);
         check_large::<f32>(200, 3, 10);
         check_large::<f32>(9, 2100, 9);
         check_large::<f32>(9, 2, 1000);

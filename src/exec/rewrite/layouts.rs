@@ -17,10 +17,6 @@ const FEW: usize = 3;
 /// A product of few rows lays out what it takes when it takes it for this time: that costs as much as some products.
 const FEW_ROWS_FROM: usize = 4;
 
-/// Outside of loops, products of these rows lay out what they take when they take it for the second time. Of fewer rows, sums
-/// would have another order then, and of many, the layout is soon made.
-const ROWS: std::ops::RangeInclusive<usize> = 9..=128;
-
 /// The layout of the matrix that a product takes, or of a part of it, kept as long as that stays the same.
 #[derive(Default)]
 pub(super) struct Layout(Mutex<Kept>);
@@ -51,8 +47,8 @@ impl Layout {
             0 => None,
             // Where rows are read as they lie, sums keep their order; columns without gaps are read fast as they are.
             1..=FEW => b.lies_by_rows().then_some(FEW_ROWS_FROM),
-            _ if stays => Some(1),
-            rows => ROWS.contains(&rows).then_some(2),
+            // Others would change the order of their sums, so they do it from the first time on or never.
+            _ => stays.then_some(1),
         };
         let pays = b.columns() > FEW && SIZES.contains(&b.rows().saturating_mul(b.columns()));
         match from.filter(|_| pays).and_then(|from| self.panels(from, whole.stamp()?, part, b)) {
