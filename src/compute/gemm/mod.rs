@@ -1,12 +1,12 @@
 //! Products of matrices: `C = A B`, `C += A B` or `C = D + A B`.
 //!
-//! f32 and f64 run on packed blocks in registers (`blocked`), with ways of their own for a few rows or columns (`narrow`);
-//! half and bfloat16 are computed in f32 and rounded once; other numbers take a plain loop (`generic`), and integers wrap.
+//! f32 and f64 read their operands where they lie where they have few rows or columns, or moderate depth (`direct`), else by
+//! blocks that are laid out first (`blocked`), as matrices may be once for many products (`packed`); half and bfloat16 are computed in f32 and rounded once; other numbers take a plain loop (`generic`), and integers wrap.
 //! A sum's order depends on the shapes and the number of threads, nothing else.
 
 mod blocked;
+mod direct;
 mod generic;
-mod narrow;
 mod packed;
 #[cfg(test)]
 mod tests;
@@ -252,7 +252,7 @@ macro_rules! blocked_element {
         impl GemmElement for $float {
             fn product(a: Matrix<'_, $float>, b: Matrix<'_, $float>, mut c: MatrixMut<'_, $float>, onto: Onto<'_, $float>) {
                 let target = Target::of(&mut c, onto);
-                if !narrow::product(a, b, target) {
+                if !direct::product(a, b, target) {
                     blocked::product(a, b, target);
                 }
             }

@@ -3,7 +3,7 @@
 //! A panel of B is `[k][width]`: `width` columns beside one another, row after row, the last panel filled up with zeros.
 //! A panel of A is `[k][height]` in the same way, of rows.
 
-use super::{GemmElement, Matrix, MatrixMut, Onto, PARALLEL_FROM, Target, blocked, narrow, without_depth};
+use super::{GemmElement, Matrix, MatrixMut, Onto, PARALLEL_FROM, Target, blocked, direct, without_depth};
 use crate::compute::lanes::{Kernel, Lanes, Real, dispatch};
 use crate::compute::pages::vec_with_capacity;
 use crate::compute::pool::{SharedMut, parallel_for};
@@ -77,7 +77,7 @@ impl<T: Real + GemmElement> PackedB<T> {
         if let Some(mut c) = without_depth(&a, (self.rows, self.columns), c, onto) {
             assert_eq!(self.width, blocked::tile_size::<T>().0, "the matrix was laid out for another level of instructions");
             let target = Target::of(&mut c, onto);
-            if !narrow::product_with_panels(a, self.panels(), (self.columns, self.width), target) {
+            if !direct::product_with_panels(a, self.panels(), (self.columns, self.width), target) {
                 blocked::product_with_panels(a, self.panels(), self.columns, target);
             }
         }

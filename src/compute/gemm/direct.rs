@@ -2,10 +2,10 @@
 //! operand once, and those of moderate depth.
 //!
 //! Where B lies row after row, C is computed by panels of columns whose sums stay in registers, so that threads write to C
-//! once; while a panel stays in the second-level cache, all rows of A go by. Where B lies column after column, a few columns at a time are multiplied with the rows of A. A product with few
-//! columns is the transposed one with few rows.
+//! once; while a panel stays in the second-level cache, all rows of A go by. Where B lies column after column, a few columns at
+//! a time are multiplied with the rows of A. A product with few columns is the transposed one with few rows.
 
-use super::blocked::{VECTORS, width};
+use super::blocked::{VECTORS as PANEL_VECTORS, width};
 use super::{Matrix, PARALLEL_FROM, Target};
 use crate::compute::lanes::{Kernel, Lanes, Real, dispatch};
 use crate::compute::pool::{current_threads, parallel_for};
@@ -20,34 +20,39 @@ const MOST_OF_PANELS: (usize, usize) = (128, 2000);
 /// The most elements of a C that is written in pieces of `UNIT` columns.
 const MOST_ELEMENTS: usize = 1 << 22;
 /// Rows that pieces of products with many rows are made of.
-const ROWS: usize = 32;
+const BLOCK_ROWS: usize = 32;
 /// From this many rows on, a panel is gathered first: rows of B that lie far from one another share few places in the caches.
 const GATHERED_FROM: usize = 24;
-/// The most rows of B of which `UNIT` columns stay in the second-level cache, while the rows of A go by.
-const DEPTH: usize = 2000;
+/// Bytes of a panel that stays in the second-level cache while the rows of A go by.
+const PANEL: usize = 512_000;
 /// Columns that pieces of the loop are made of: whole cache lines of C.
 const UNIT: usize = 64;
 /// How many rows of B ahead a panel fetches.
 const AHEAD: usize = 4;
 
-/// Computes the product if it has few rows or columns; tells whether it did.
+/// Computes the product if it has few rows or columns, or moderate depth; tells whether it did.
 pub(super) fn product<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) -> bool {
-    if a.rows <= b.columns || b.columns > MOST_ROWS {
-        few_rows(a, b, target)
-    } else {
-        few_rows(b.transposed(), a.transposed(), target.transposed())
+    if b.columns <= MOST_ROWS && a.rows > b.columns {
+        return few_rows(b.transposed(), a.transposed(), target.transposed());
     }
+    few_rows(a, b, target) || many_rows(a, b, target)
+}
+
+fn many_rows<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) -> bool {
+    // Of a transposed A, each step in depth is another line.
+    let depth = PANEL / (UNIT * size_of::<T>() * if a.column_stride == 1 { 1 } else { 2 });
+    let by_rows = b.column_stride == 1 && target.column_stride == 1;
+    let fits = by_rows && a.columns <= depth && a.rows * b.columns <= MOST_ELEMENTS;
+    if fits {
+        by_blocks(a, b, target);
+    }
+    fits
 }
 
 fn few_rows<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) -> bool {
     let (m, k, n) = (a.rows, a.columns, b.columns);
     if m > MOST_ROWS {
-        let by_rows = b.column_stride == 1 && target.column_stride == 1 && m * n <= MOST_ELEMENTS;
-        let fits = by_rows && k <= if a.column_stride == 1 { DEPTH } else { DEPTH / 2 };
-        if fits {
-            by_blocks(a, b, target);
-        }
-        return fits;
+        return false;
     }
     if b.row_stride == 1 || k == 1 && b.column_stride != 1 {
         if a.column_stride == 1 {
@@ -115,13 +120,13 @@ fn by_rows<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) {
 /// The same for any number of rows: in blocks of rows, one after the other for the same columns.
 fn by_blocks<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) {
     let (m, k, n) = (a.rows, a.columns, b.columns);
-    let (row_blocks, column_blocks) = (m.div_ceil(ROWS), n.div_ceil(UNIT));
-    parallel_for(row_blocks * column_blocks, (PARALLEL_FROM / 2).div_ceil(ROWS * UNIT.min(n) * k), |blocks| {
+    let (row_blocks, column_blocks) = (m.div_ceil(BLOCK_ROWS), n.div_ceil(UNIT));
+    parallel_for(row_blocks * column_blocks, (PARALLEL_FROM / 2).div_ceil(BLOCK_ROWS * UNIT.min(n) * k), |blocks| {
         let mut at = blocks.start;
         while at < blocks.end {
             let (column, row) = (at / row_blocks, at % row_blocks);
             let count = (blocks.end - at).min(row_blocks - row);
-            let rows = row * ROWS..((row + count) * ROWS).min(m);
+            let rows = row * BLOCK_ROWS..((row + count) * BLOCK_ROWS).min(m);
             let columns = column * UNIT..((column + 1) * UNIT).min(n);
             if rows.len() < GATHERED_FROM {
                 dispatch(ByRows { a, b, rows, columns, target });
@@ -338,7 +343,7 @@ impl<T: Real> ByPanels<'_, T> {
     ) -> usize {
         let (a, target, width) = (self.a, self.target.from(first, column), width::<L>());
         let filled = |panel: usize, v: usize| (self.columns.end - column).saturating_sub(panel * width + v * L::N);
-        let mut sums = [[[l.splat(T::zero()); VECTORS]; PANELS]; ROWS];
+        let mut sums = [[[l.splat(T::zero()); PANEL_VECTORS]; PANELS]; ROWS];
         // SAFETY: as the caller promises; of C, only columns that exist are touched.
         unsafe {
             if target.adds {
@@ -357,7 +362,7 @@ impl<T: Real> ByPanels<'_, T> {
                 for i in 0..ROWS {
                     let x = l.splat(*a.data.as_ptr().add((first + i) * a.row_stride + p * a.column_stride));
                     for panel in 0..PANELS {
-                        for v in 0..VECTORS {
+                        for v in 0..PANEL_VECTORS {
                             sums[i][panel][v] = l.mul_add(x, l.load(from[panel].add(v * L::N)), sums[i][panel][v]);
                         }
                     }
@@ -381,7 +386,7 @@ impl<T: Real> ByPanels<'_, T> {
 
 /// Rows, panels and vectors of a tile of panels.
 fn places<const ROWS: usize, const PANELS: usize>() -> impl Iterator<Item = (usize, usize, usize)> {
-    (0..ROWS).flat_map(|i| (0..PANELS).flat_map(move |panel| (0..VECTORS).map(move |v| (i, panel, v))))
+    (0..ROWS).flat_map(|i| (0..PANELS).flat_map(move |panel| (0..PANEL_VECTORS).map(move |v| (i, panel, v))))
 }
 
 /// Some columns of C, each an inner product of a row of A and a column of B, both without gaps.
