@@ -5,7 +5,7 @@
 //! once; while a panel stays in the second-level cache, all rows of A go by. Where B lies column after column, a few columns at
 //! a time are multiplied with the rows of A. A product with few columns is the transposed one with few rows.
 
-use super::blocked::{VECTORS as PANEL_VECTORS, width};
+use super::blocked::VECTORS as PANEL_VECTORS;
 use super::{Matrix, PARALLEL_FROM, Target};
 use crate::compute::lanes::{Kernel, Lanes, Real, dispatch};
 use crate::compute::pool::{current_threads, parallel_for};
@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The most rows that are few.
 const MOST_ROWS: usize = 8;
-/// The most rows, and the most depth, that a matrix in panels is multiplied with here.
-const MOST_OF_PANELS: (usize, usize) = (128, 2000);
+/// The most rows that are moderately few.
+const MOST_ROWS_OF_PANELS: usize = 128;
 /// The most elements of a C that is written in pieces of `UNIT` columns.
 const MOST_ELEMENTS: usize = 1 << 22;
 /// Rows that pieces of products with many rows are made of.
@@ -114,7 +114,10 @@ fn turned(turn: usize, pieces: usize, threads: usize) -> usize {
 }
 
 fn by_rows<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) {
-    for_columns([a.rows, b.rows, b.columns], b.data, UNIT, |columns| dispatch(ByRows { a, b, rows: 0..a.rows, columns, target }));
+    let lines = Lines::of(b);
+    for_columns([a.rows, b.rows, b.columns], b.data, UNIT, |columns| {
+        dispatch(ByRows { a, b: lines, rows: 0..a.rows, columns, target });
+    });
 }
 
 /// The same for any number of rows: in blocks of rows, one after the other for the same columns.
@@ -129,14 +132,14 @@ fn by_blocks<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) {
             let rows = row * BLOCK_ROWS..((row + count) * BLOCK_ROWS).min(m);
             let columns = column * UNIT..((column + 1) * UNIT).min(n);
             if rows.len() < GATHERED_FROM {
-                dispatch(ByRows { a, b, rows, columns, target });
+                dispatch(ByRows { a, b: Lines::of(b), rows, columns, target });
             } else {
                 let width = columns.len();
                 let mut panel = scratch::take::<T>(k * width);
                 for (p, row) in panel.chunks_exact_mut(width).enumerate() {
                     row.copy_from_slice(&b.data[p * b.row_stride + columns.start..][..width]);
                 }
-                let (b, target) = (Matrix::new(&panel, k, width), target.from(0, columns.start));
+                let (b, target) = (Lines::of(Matrix::new(&panel, k, width)), target.from(0, columns.start));
                 dispatch(ByRows { a, b, rows, columns: 0..width, target });
             }
             at += count;
@@ -148,25 +151,44 @@ fn by_columns<T: Real>(a: Matrix<'_, T>, b: Matrix<'_, T>, target: Target<T>) {
     for_columns([a.rows, b.rows, b.columns], b.data, UNIT, |columns| dispatch(ByColumns { a, b, columns, target }));
 }
 
-/// Computes the product with a matrix B of `columns` columns that is laid out in panels of `width` if it has moderately few rows
-/// and depth; tells whether it did. Sums are those of `ByRows`, bit by bit.
+/// Computes the product with a matrix B of `columns` columns that is laid out in panels of `width` if it has few rows, or
+/// moderately few and moderate depth; tells whether it did. Sums are those of the matrix as it lies, bit by bit.
 pub(super) fn product_with_panels<T: Real>(
     a: Matrix<'_, T>,
     panels: &[T],
     (columns, width): (usize, usize),
     target: Target<T>,
 ) -> bool {
-    let fits = a.rows <= MOST_OF_PANELS.0 && a.columns <= MOST_OF_PANELS.1 || a.rows <= 3;
+    let is_moderate = a.rows <= MOST_ROWS_OF_PANELS && a.columns * width * size_of::<T>() <= PANEL;
+    let fits = a.rows <= MOST_ROWS || is_moderate;
     if fits {
-        for_columns([a.rows, a.columns, columns], panels, width, |columns| dispatch(ByPanels { a, panels, columns, target }));
+        let lines = Lines { data: panels, row_stride: width, panel: Some(a.columns * width) };
+        for_columns([a.rows, a.columns, columns], panels, width, |columns| {
+            dispatch(ByRows { a, b: lines, rows: 0..a.rows, columns, target });
+        });
     }
     fits
 }
 
-/// Some columns of C, as multiples of rows of B.
+/// A matrix B whose rows lie one after another, whole or by panels of [`PANEL_VECTORS`] vectors.
+#[derive(Clone, Copy)]
+struct Lines<'a, T> {
+    data: &'a [T],
+    row_stride: usize,
+    /// The elements of a panel, if there are panels.
+    panel: Option<usize>,
+}
+
+impl<'a, T> Lines<'a, T> {
+    fn of(b: Matrix<'a, T>) -> Lines<'a, T> {
+        Lines { data: b.data, row_stride: b.row_stride, panel: None }
+    }
+}
+
+/// Some columns of C, as multiples of rows of B. Where B lies in panels, the first column is a panel's first.
 struct ByRows<'a, T> {
     a: Matrix<'a, T>,
-    b: Matrix<'a, T>,
+    b: Lines<'a, T>,
     rows: Range<usize>,
     columns: Range<usize>,
     target: Target<T>,
@@ -180,14 +202,18 @@ impl<T: Real> Kernel<T> for ByRows<'_, T> {
         let Range { start: mut j, end } = self.columns;
         // There must be a register for each vector of each row that is computed at once.
         let (widest, wide) = if L::REGISTERS >= 32 { (3, usize::MAX) } else { (1, 3) };
+        let (rows, in_panels) = (self.rows.len(), self.b.panel.is_some());
         while j < end {
             // SAFETY: the columns lie in the matrices.
             j += unsafe {
                 match (end - j).div_ceil(L::N) {
-                    8.. if self.rows.len() <= widest => self.panel::<L, 8>(l, j),
-                    4.. if self.rows.len() <= wide => self.panel::<L, 4>(l, j),
-                    2.. => self.panel::<L, 2>(l, j),
-                    _ => self.panel::<L, 1>(l, j),
+                    // Two panels for a single row: a product is added to a sum only after the one before.
+                    6.. if in_panels && rows == 1 => self.columns::<L, { 2 * PANEL_VECTORS }>(l, j),
+                    3.. if in_panels => self.columns::<L, PANEL_VECTORS>(l, j),
+                    8.. if rows <= widest => self.columns::<L, 8>(l, j),
+                    4.. if rows <= wide => self.columns::<L, 4>(l, j),
+                    2.. => self.columns::<L, 2>(l, j),
+                    _ => self.columns::<L, 1>(l, j),
                 }
             };
         }
@@ -201,9 +227,9 @@ impl<T: Real> ByRows<'_, T> {
     /// # Safety
     /// There are such columns.
     #[inline(always)]
-    unsafe fn panel<L: Lanes<Elem = T>, const VECTORS: usize>(&self, l: L, j: usize) -> usize {
+    unsafe fn columns<L: Lanes<Elem = T>, const VECTORS: usize>(&self, l: L, j: usize) -> usize {
         let count = (self.columns.end - j).min(VECTORS * L::N);
-        let most = if L::REGISTERS < 32 && VECTORS > 2 { 2 } else { 4 };
+        let most = if L::REGISTERS < 32 && VECTORS > 3 { 2 } else { 4 };
         let mut i = self.rows.start;
         while i < self.rows.end {
             // SAFETY: as the caller promises.
@@ -259,6 +285,8 @@ impl<T: Real> ByRows<'_, T> {
         store: impl Fn(*mut T, L::V, usize),
     ) {
         let (a, b, target) = (self.a, self.b, self.target.from(i, j));
+        let (start, gap) = b.panel.map_or((j, 0), |panel| (j * a.columns, panel - b.row_stride));
+        let place = |v: usize| v * L::N + v / PANEL_VECTORS * gap;
         // SAFETY: as the caller promises; what is fetched ahead need not exist.
         unsafe {
             let mut sums = [[l.splat(T::zero()); VECTORS]; ROWS];
@@ -267,13 +295,16 @@ impl<T: Real> ByRows<'_, T> {
                     (0..VECTORS).for_each(|v| sums[row][v] = load(target.from(row, v * L::N).addend, v));
                 }
             }
-            let (mut x, mut from) = (a.data.as_ptr().add(i * a.row_stride), b.data.as_ptr().add(j));
+            let (mut x, mut from) = (a.data.as_ptr().add(i * a.row_stride), b.data.as_ptr().add(start));
             for _ in 0..a.columns {
                 let factors: [L::V; ROWS] = std::array::from_fn(|row| l.splat(*x.add(row * a.row_stride)));
                 let ahead = from.wrapping_add(AHEAD * b.row_stride);
                 for v in 0..VECTORS {
-                    l.prefetch(ahead.wrapping_add(v * L::N));
-                    let values = load(from.add(v * L::N), v);
+                    // Whole panels have no gaps, so that the processor fetches them itself.
+                    if !VECTORS.is_multiple_of(PANEL_VECTORS) {
+                        l.prefetch(ahead.wrapping_add(place(v)));
+                    }
+                    let values = load(from.add(place(v)), v);
                     for row in 0..ROWS {
                         sums[row][v] = l.mul_add(factors[row], values, sums[row][v]);
                     }
@@ -290,103 +321,6 @@ impl<T: Real> ByRows<'_, T> {
             }
         }
     }
-}
-
-/// Some columns of C, by panels of B, whose first column is a panel's first.
-struct ByPanels<'a, T> {
-    a: Matrix<'a, T>,
-    panels: &'a [T],
-    columns: Range<usize>,
-    target: Target<T>,
-}
-
-impl<T: Real> Kernel<T> for ByPanels<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Lanes<Elem = T>>(self, l: L) {
-        let width = width::<L>();
-        let mut column = self.columns.start;
-        while column < self.columns.end {
-            let panels = (self.columns.end - column).div_ceil(width);
-            // Of a single row, two panels at once, for a product is added to a sum only after the one before.
-            let count = if self.a.rows == 1 { panels.min(2) } else { 1 };
-            let mut i = 0;
-            while i < self.a.rows {
-                // SAFETY: the rows, the panels and their columns of C exist.
-                i += unsafe {
-                    match (self.a.rows - i, count) {
-                        (1, 2) => self.tile::<L, 1, 2>(l, i, column),
-                        (1, _) => self.tile::<L, 1, 1>(l, i, column),
-                        (2, _) => self.tile::<L, 2, 1>(l, i, column),
-                        (3, _) => self.tile::<L, 3, 1>(l, i, column),
-                        _ => self.tile::<L, 4, 1>(l, i, column),
-                    }
-                };
-            }
-            column += count * width;
-        }
-    }
-}
-
-impl<T: Real> ByPanels<'_, T> {
-    /// `ROWS` rows of C from `first` on, and the columns of some panels; returns `ROWS`.
-    ///
-    /// # Safety
-    /// There are such rows and panels.
-    #[inline(always)]
-    unsafe fn tile<L: Lanes<Elem = T>, const ROWS: usize, const PANELS: usize>(
-        &self,
-        l: L,
-        first: usize,
-        column: usize,
-    ) -> usize {
-        let (a, target, width) = (self.a, self.target.from(first, column), width::<L>());
-        let filled = |panel: usize, v: usize| (self.columns.end - column).saturating_sub(panel * width + v * L::N);
-        let mut sums = [[[l.splat(T::zero()); PANEL_VECTORS]; PANELS]; ROWS];
-        // SAFETY: as the caller promises; of C, only columns that exist are touched.
-        unsafe {
-            if target.adds {
-                for (i, panel, v) in places::<ROWS, PANELS>() {
-                    let from = target.from(i, panel * width + v * L::N).addend;
-                    match filled(panel, v) {
-                        0 => {}
-                        some if some < L::N => sums[i][panel][v] = l.load_first(from, some),
-                        _ => sums[i][panel][v] = l.load(from),
-                    }
-                }
-            }
-            let mut from: [*const T; PANELS] =
-                std::array::from_fn(|panel| self.panels.as_ptr().add((column + panel * width) * a.columns));
-            for p in 0..a.columns {
-                for i in 0..ROWS {
-                    let x = l.splat(*a.data.as_ptr().add((first + i) * a.row_stride + p * a.column_stride));
-                    for panel in 0..PANELS {
-                        for v in 0..PANEL_VECTORS {
-                            sums[i][panel][v] = l.mul_add(x, l.load(from[panel].add(v * L::N)), sums[i][panel][v]);
-                        }
-                    }
-                }
-                from = from.map(|from| from.add(width));
-            }
-            // A copy, so that indexing it doesn't force the sums themselves out of the registers.
-            let results = sums;
-            for (i, panel, v) in places::<ROWS, PANELS>() {
-                let to = target.from(i, panel * width + v * L::N).data;
-                match filled(panel, v) {
-                    0 => {}
-                    some if some < L::N => l.store_first(to, results[i][panel][v], some),
-                    _ => l.store(to, results[i][panel][v]),
-                }
-            }
-        }
-        ROWS
-    }
-}
-
-/// Rows, panels and vectors of a tile of panels.
-fn places<const ROWS: usize, const PANELS: usize>() -> impl Iterator<Item = (usize, usize, usize)> {
-    (0..ROWS).flat_map(|i| (0..PANELS).flat_map(move |panel| (0..PANEL_VECTORS).map(move |v| (i, panel, v))))
 }
 
 /// Some columns of C, each an inner product of a row of A and a column of B, both without gaps.

@@ -154,6 +154,11 @@ pub trait Lanes: Copy + Send + Sync {
         let sign = self.int_and(self.bits(sign), self.splat_int(Self::Elem::SIGN));
         self.to_float(self.int_or(self.bits(self.abs(v)), sign))
     }
+    /// Two to the power of `k`, an exponent of normal numbers.
+    #[inline(always)]
+    fn power_of_two(self, k: Self::I) -> Self::V {
+        self.to_float(self.to_exponent(self.int_add(k, self.splat_int(Self::Elem::BIAS))))
+    }
     /// `v` times two to the power of `k`, a whole number not larger than that of twice a normal number's exponent.
     #[inline(always)]
     fn scale(self, v: Self::V, k: Self::V) -> Self::V {
@@ -163,10 +168,9 @@ pub trait Lanes: Copy + Send + Sync {
             let rounded = self.mul_add(k, self.splat(factor), self.splat(Self::Elem::ROUNDER));
             self.int_sub(self.bits(rounded), rounder_bits)
         };
-        let power = |k: Self::I| self.to_float(self.to_exponent(self.int_add(k, self.splat_int(Self::Elem::BIAS))));
         // The exponent may be out of range at both ends, so the power is applied in halves.
         let half = whole(one / (one + one));
-        self.mul(self.mul(v, power(half)), power(self.int_sub(whole(one), half)))
+        self.mul(self.mul(v, self.power_of_two(half)), self.power_of_two(self.int_sub(whole(one), half)))
     }
     /// Asks for a cache line ahead of its use, by any address.
     #[inline(always)]

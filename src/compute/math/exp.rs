@@ -44,15 +44,6 @@ where
     (l.int_sub(l.bits(rounded), l.splat_int(L::Elem::ROUNDER_BITS)), k, l.mul_add(l.mul(r, r), q, r))
 }
 
-/// 2 to the power of an exponent of normal numbers.
-#[inline(always)]
-fn power_of_two<L: Lanes>(l: L, k: L::I) -> L::V
-where
-    L::Elem: MathReal,
-{
-    l.to_float(l.to_exponent(l.int_add(k, l.splat_int(L::Elem::BIAS))))
-}
-
 /// `x`, but not outside of `low..=high`; NaN stays.
 #[inline(always)]
 fn clamp<L: Lanes>(l: L, x: L::V, low: L::Elem, high: L::Elem) -> L::V {
@@ -75,7 +66,7 @@ where
     L::Elem: MathReal,
 {
     let (k, _, p) = reduce(l, x);
-    let scale = power_of_two(l, k);
+    let scale = l.power_of_two(k);
     l.mul_add(scale, p, l.sub(scale, l.splat(num_traits::one())))
 }
 
@@ -86,7 +77,7 @@ impl<T: MathReal> Unary<T> for Expm1 {
         let half = one / (one + one);
         let (k, k_float, p) = reduce(l, clamp(l, x, T::EXPM1_MINUS_ONE, T::EXP_INFINITE));
         // Half of the scale, which doesn't overflow where the result doesn't.
-        let scale = power_of_two(l, l.int_sub(k, l.splat_int(T::INT_ONE)));
+        let scale = l.power_of_two(l.int_sub(k, l.splat_int(T::INT_ONE)));
         let result = l.mul_add(scale, p, l.sub(scale, l.splat(half)));
         let result = l.select(l.eq(k_float, l.splat(zero)), p, l.add(result, result));
         l.copy_sign(result, x)

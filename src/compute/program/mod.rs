@@ -30,6 +30,13 @@ pub struct Stream {
     pub column_step: usize,
 }
 
+impl Stream {
+    /// The register at this offset.
+    pub fn register(offset: usize) -> Stream {
+        Stream { offset, ..Stream::default() }
+    }
+}
+
 /// One operation on a chunk.
 #[derive(Clone, Copy)]
 pub struct Line {
@@ -101,8 +108,9 @@ impl Program {
         let is_plain = |s: &Stream| s.memory == 0 || s.row_step == columns * s.column_step;
         let repeats = |s: &Stream| s.memory != 0 && s.row_step == 0;
         let args = || self.lines.iter().flat_map(|l| &l.args);
-        let fits = args().all(|s| is_plain(s) || repeats(s)) && self.lines.iter().all(|l| is_plain(&l.out));
-        let fits = fits && self.column_values.is_empty();
+        let fits = self.column_values.is_empty()
+            && args().all(|s| is_plain(s) || repeats(s))
+            && self.lines.iter().all(|l| is_plain(&l.out));
         if self.rows < 2 || 2 * columns > CHUNK || columns == 0 || !fits {
             return;
         }
@@ -118,7 +126,7 @@ impl Program {
                     offset
                 }
             };
-            *arg = Stream { memory: 0, offset, row_step: 0, column_step: 0 };
+            *arg = Stream::register(offset);
         }
         self.patterns = patterns;
         self.chunk = CHUNK / columns * columns;
@@ -227,13 +235,16 @@ mod tests {
                 let bias: Vec<f32> = (0..columns).map(|i| i as f32 * 0.5).collect();
                 let mut y = vec![0f32; rows * columns];
                 let full = |memory| Stream { memory, offset: 0, row_step: columns * 4, column_step: 4 };
-                let register = |offset| Stream { offset, ..Stream::default() };
                 let line = |operation, args, out| Line { body: body(operation, Number::F32).unwrap(), args, out };
                 let unused = Stream::default();
                 let mut program = Program {
                     lines: vec![
-                        line(Operation::Add, [full(1), Stream { memory: 2, row_step: 0, ..full(2) }, unused], register(1024)),
-                        line(Operation::Mul, [register(1024), register(0), unused], full(3)),
+                        line(
+                            Operation::Add,
+                            [full(1), Stream { memory: 2, row_step: 0, ..full(2) }, unused],
+                            Stream::register(1024),
+                        ),
+                        line(Operation::Mul, [Stream::register(1024), Stream::register(0), unused], full(3)),
                     ],
                     splats: vec![Splat { offset: 0, single: 1, size: 4 }],
                     column_values: Vec::new(),
@@ -267,7 +278,6 @@ mod tests {
                 let scale: Vec<f32> = (0..rows).map(|i| i as f32).collect();
                 let mut y = vec![0f32; rows * columns];
                 let full = |memory| Stream { memory, offset: 0, row_step: columns * 4, column_step: 4 };
-                let register = |offset| Stream { offset, ..Stream::default() };
                 let column = |offset, memory, size| {
                     let from = Stream { memory, offset: 0, row_step: size, column_step: 0 };
                     Column { offset, from, size }
@@ -275,8 +285,8 @@ mod tests {
                 let line = |operation, args, out| Line { body: body(operation, Number::F32).unwrap(), args, out };
                 let mut program = Program {
                     lines: vec![
-                        line(Operation::Select, [register(0), full(1), full(2)], register(4096)),
-                        line(Operation::Mul, [register(4096), register(2048), Stream::default()], full(5)),
+                        line(Operation::Select, [Stream::register(0), full(1), full(2)], Stream::register(4096)),
+                        line(Operation::Mul, [Stream::register(4096), Stream::register(2048), Stream::default()], full(5)),
                     ],
                     splats: Vec::new(),
                     column_values: vec![column(0, 3, 1), column(2048, 4, 4)],

@@ -394,25 +394,31 @@ impl Binder<'_, '_> {
     }
 
     fn register(&mut self) -> usize {
-        self.free.pop().unwrap_or_else(|| {
-            self.program.registers += CHUNK;
-            (self.program.registers - CHUNK) * 8
-        })
+        self.free.pop().unwrap_or_else(|| self.new_register())
+    }
+
+    /// A register that was never used before, by its offset.
+    fn new_register(&mut self) -> usize {
+        self.program.registers += CHUNK;
+        (self.program.registers - CHUNK) * 8
     }
 
     /// A column of as many elements as there are rows, each of which stands for its row.
     fn column(&mut self, input: usize, size: usize) -> Option<Stream> {
         let memory = *self.memory_of.get(&input)?;
-        let offset = *self.columns.entry(input).or_insert_with(|| {
-            // These registers are never free.
-            let offset = self.program.registers * 8;
-            self.program.registers += CHUNK;
-            let from = Stream { memory, offset: 0, row_step: size, column_step: 0 };
-            self.program.column_values.push(Column { offset, from, size });
-            offset
-        });
+        let offset = match self.columns.get(&input) {
+            Some(&offset) => offset,
+            None => {
+                // These registers are never free.
+                let offset = self.new_register();
+                let from = Stream { memory, offset: 0, row_step: size, column_step: 0 };
+                self.program.column_values.push(Column { offset, from, size });
+                self.columns.insert(input, offset);
+                offset
+            }
+        };
         self.contiguous &= self.program.rows == 1;
-        Some(Stream { memory: 0, offset, row_step: 0, column_step: 0 })
+        Some(Stream::register(offset))
     }
 
     fn stream(&mut self, arg: Arg, size: usize) -> Option<Stream> {
@@ -423,14 +429,13 @@ impl Binder<'_, '_> {
                 Some(&offset) => offset,
                 None => {
                     // Registers of splats are never free.
-                    self.program.registers += CHUNK;
-                    let offset = (self.program.registers - CHUNK) * 8;
+                    let offset = self.new_register();
                     self.program.splats.push(Splat { offset, single, size });
                     self.splats.insert(single, offset);
                     offset
                 }
             };
-            return Some(Stream { memory: 0, offset, row_step: 0, column_step: 0 });
+            return Some(Stream::register(offset));
         }
         match arg {
             Arg::Value(value) => self.streams[value],
@@ -481,7 +486,7 @@ impl Binder<'_, '_> {
             Some(stream) => stream,
             None => {
                 let offset = self.register();
-                let stream = Stream { memory: 0, offset, row_step: 0, column_step: 0 };
+                let stream = Stream::register(offset);
                 self.streams[at] = Some(stream);
                 stream
             }

@@ -18,8 +18,12 @@ const FEW: usize = 3;
 const FEW_ROWS_FROM: usize = 4;
 
 /// The layout of the matrix that a product takes, or of a part of it, kept as long as that stays the same.
-#[derive(Default)]
-pub(super) struct Layout(Mutex<Kept>);
+pub(super) struct Layout {
+    /// None where matrices are not to be laid out.
+    kept: Option<Mutex<Kept>>,
+    /// Whether the matrix is known to stay the same in a loop.
+    stays: bool,
+}
 
 #[derive(Default)]
 struct Kept {
@@ -33,11 +37,14 @@ struct Kept {
 }
 
 impl Layout {
-    /// The product as of `gemm`, where `b` is the part `part` of `whole`, which is known to stay the same in a loop if
-    /// `stays`.
+    pub fn new(lay_out: bool, stays: bool) -> Layout {
+        Layout { kept: lay_out.then(Mutex::default), stays }
+    }
+
+    /// The product as of `gemm`, where `b` is the part `part` of `whole`.
     pub fn multiply(
         &self,
-        (whole, part, stays): (&Tensor, (usize, usize), bool),
+        (whole, part): (&Tensor, (usize, usize)),
         a: Matrix<'_, f32>,
         b: Matrix<'_, f32>,
         c: MatrixMut<'_, f32>,
@@ -48,7 +55,7 @@ impl Layout {
             // Where rows are read as they lie, sums keep their order; columns without gaps are read fast as they are.
             1..=FEW => b.lies_by_rows().then_some(FEW_ROWS_FROM),
             // Others would change the order of their sums, so they do it from the first time on or never.
-            _ => stays.then_some(1),
+            _ => self.stays.then_some(1),
         };
         let pays = b.columns() > FEW && SIZES.contains(&b.rows().saturating_mul(b.columns()));
         match from.filter(|_| pays).and_then(|from| self.panels(from, whole.stamp()?, part, b)) {
@@ -57,9 +64,23 @@ impl Layout {
         }
     }
 
+    /// The product of two matrices, if that is what they are and their sizes fit.
+    pub fn product(&self, a: &Tensor, b: &Tensor, transpose_b: bool) -> Result<Option<Tensor>> {
+        let (&[m, k], &[rows, columns]) = (a.dims(), b.dims()) else { return Ok(None) };
+        let (depth, n) = if transpose_b { (columns, rows) } else { (rows, columns) };
+        if k != depth {
+            return Ok(None);
+        }
+        let mut product = Tensor::uninit(DType::Float, &[m, n])?;
+        let matrix = Matrix::new(b.as_slice()?, rows, columns).transposed_if(transpose_b);
+        let c = MatrixMut::new(product.as_mut_slice()?, m, n);
+        self.multiply((b, (0, n)), Matrix::new(a.as_slice()?, m, k), matrix, c, Onto::Nothing);
+        Ok(Some(product))
+    }
+
     /// The layout, if this is at least the `from`th time that the matrix is taken.
     fn panels(&self, from: usize, stamp: (u64, usize), part: (usize, usize), b: Matrix<'_, f32>) -> Option<Arc<PackedB<f32>>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.of != Some((stamp, part)) {
             let old = kept.panels.take().or(kept.old.take());
             *kept = Kept { of: Some((stamp, part)), uses: 0, panels: None, old };
@@ -88,33 +109,13 @@ pub(super) fn lay_out_matrices(flow: &mut Dataflow) {
             continue;
         }
         let (Some(original), &[_, matrix]) = (Original::of(node), &node.inputs[..]) else { continue };
-        let (layout, stays) = (Layout::default(), stays(flow, matrix));
+        let layout = Layout::new(true, stays(flow, matrix));
         flow.nodes[product].action = Action::MadePure(Box::new(move |ctx: &mut KernelCtx| {
-            let product = match laid_out_product(&layout, stays, ctx.input(0)?, ctx.input(1)?, transpose_b)? {
+            let product = match layout.product(ctx.input(0)?, ctx.input(1)?, transpose_b)? {
                 Some(product) => product,
                 None => original.run(&[ctx.input(0)?, ctx.input(1)?])?,
             };
             ctx.set(0, product)
         }));
     }
-}
-
-/// The product of two matrices, if that is what they are and their sizes fit.
-pub(super) fn laid_out_product(
-    layout: &Layout,
-    stays: bool,
-    a: &Tensor,
-    b: &Tensor,
-    transpose_b: bool,
-) -> Result<Option<Tensor>> {
-    let (&[m, k], &[rows, columns]) = (a.dims(), b.dims()) else { return Ok(None) };
-    let (depth, n) = if transpose_b { (columns, rows) } else { (rows, columns) };
-    if k != depth {
-        return Ok(None);
-    }
-    let mut product = Tensor::uninit(DType::Float, &[m, n])?;
-    let matrix = Matrix::new(b.as_slice()?, rows, columns).transposed_if(transpose_b);
-    let c = MatrixMut::new(product.as_mut_slice()?, m, n);
-    layout.multiply((b, (0, n), stays), Matrix::new(a.as_slice()?, m, k), matrix, c, Onto::Nothing);
-    Ok(Some(product))
 }

@@ -2,7 +2,7 @@
 //! the loop, and what is cut away after the product is not computed.
 
 use super::super::dataflow::{Action, Dataflow, FlowNode, Source};
-use super::layouts::{Layout, laid_out_product, stays};
+use super::layouts::{Layout, stays};
 use crate::compute::gemm::{Matrix, MatrixMut, Onto, gemm};
 use crate::compute::{elementwise::concatenate, scratch};
 use crate::error::{Result, bail};
@@ -61,23 +61,8 @@ pub(super) fn is_plain_product(node: &FlowNode, transpose_b: bool) -> bool {
 pub(super) fn products_before_loops(flow: &mut Dataflow, lay_out: bool) {
     for product in 0..flow.nodes.len() {
         if let Some(found) = find_input_product(flow, product) {
-            found.apply(flow, lay_out.then(Layout::default));
+            found.apply(flow, Layout::new(lay_out, true));
         }
-    }
-}
-
-/// The product as of `gemm`, through a layout if there is one.
-fn multiply(
-    layout: &Option<Layout>,
-    of: (&Tensor, (usize, usize), bool),
-    a: Matrix<'_, f32>,
-    b: Matrix<'_, f32>,
-    c: MatrixMut<'_, f32>,
-    onto: Onto<'_, f32>,
-) {
-    match layout {
-        Some(layout) => layout.multiply(of, a, b, c, onto),
-        None => gemm(a, b, c, onto),
     }
 }
 
@@ -122,7 +107,7 @@ fn find_input_product(flow: &Dataflow, product: usize) -> Option<InputProduct> {
 }
 
 impl InputProduct {
-    fn apply(self, flow: &mut Dataflow, layout: Option<Layout>) {
+    fn apply(self, flow: &mut Dataflow, layout: Layout) {
         let outside = self.enters.iter().map(|&e| flow.nodes[e].inputs[0]).collect();
         let before = flow.add_made(self.enters[2], "InputProducts", outside, 1, Box::new(input_products));
         let model = &flow.nodes[self.enters[2]];
@@ -144,11 +129,10 @@ impl InputProduct {
                 return ctx.set(0, sum);
             }
             let whole = concat.run(&[ctx.input(4)?, ctx.input(2)?, ctx.input(5)?])?;
-            let laid_out = match &layout {
-                Some(layout) => laid_out_product(layout, true, &whole, ctx.input(3)?, false)?,
-                None => None,
+            let product = match layout.product(&whole, ctx.input(3)?, false)? {
+                Some(product) => product,
+                None => original.run(&[&whole, ctx.input(3)?])?,
             };
-            let product = laid_out.map_or_else(|| original.run(&[&whole, ctx.input(3)?]), Ok)?;
             ctx.set(0, product)
         }));
     }
@@ -182,7 +166,7 @@ fn products_of_elements(ctx: &KernelCtx) -> Result<Option<Tensor>> {
 }
 
 /// `products[index] + h W[V..]`, where the shapes fit.
-fn add_product(ctx: &KernelCtx, layout: &Option<Layout>) -> Result<Option<Tensor>> {
+fn add_product(ctx: &KernelCtx, layout: &Layout) -> Result<Option<Tensor>> {
     let (products, h, weights) = (ctx.input(0)?, ctx.input(2)?, ctx.input(3)?);
     let (&[steps, batch, n], &[rows, hidden], &[depth, columns]) = (products.dims(), h.dims(), weights.dims()) else {
         return Ok(None);
@@ -197,7 +181,7 @@ fn add_product(ctx: &KernelCtx, layout: &Option<Layout>) -> Result<Option<Tensor
     let of_x = Matrix::new(&products.as_slice::<f32>()?[index * batch * n..][..batch * n], batch, n);
     let part = Matrix::new(&weights.as_slice::<f32>()?[(depth - hidden) * n..], hidden, n);
     let h = Matrix::new(h.as_slice()?, batch, hidden);
-    multiply(layout, (weights, (depth - hidden, depth), true), h, part, MatrixMut::new(out, batch, n), Onto::Rows(of_x));
+    layout.multiply((weights, (depth - hidden, depth)), h, part, MatrixMut::new(out, batch, n), Onto::Rows(of_x));
     Ok(Some(sum))
 }
 
@@ -218,17 +202,16 @@ pub(super) fn slice_before_products(flow: &mut Dataflow, lay_out: bool) {
         let (Some(whole), Some(cut)) = (Original::of(product_node), Original::of(node)) else { continue };
         let [a, b] = product_node.inputs[..] else { continue };
         let controls = product_node.controls.clone();
+        let layout = Layout::new(lay_out, stays(flow, b));
         let node = &mut flow.nodes[slice];
         node.inputs = SmallVec::from_slice(&[a, b, begin, size]);
-        let (layout, stays) = (lay_out.then(Layout::default), stays(flow, b));
-        let node = &mut flow.nodes[slice];
         for control in controls {
             if !node.controls.contains(&control) {
                 node.controls.push(control);
             }
         }
         node.action = Action::Made(Box::new(move |ctx: &mut KernelCtx| {
-            if let Some(part) = sliced_product(ctx, &layout, stays)? {
+            if let Some(part) = sliced_product(ctx, &layout)? {
                 return ctx.set(0, part);
             }
             let product = whole.run(&[ctx.input(0)?, ctx.input(1)?])?;
@@ -239,7 +222,7 @@ pub(super) fn slice_before_products(flow: &mut Dataflow, lay_out: bool) {
 }
 
 /// All rows and some columns of `A Bᵀ`, if that is what begin and size ask for.
-fn sliced_product(ctx: &KernelCtx, layout: &Option<Layout>, stays: bool) -> Result<Option<Tensor>> {
+fn sliced_product(ctx: &KernelCtx, layout: &Layout) -> Result<Option<Tensor>> {
     let (a, b) = (ctx.input(0)?, ctx.input(1)?);
     let (&[m, k], &[n, depth]) = (a.dims(), b.dims()) else { return Ok(None) };
     let (begin, size) = (ctx.input(2)?.to_i64s()?, ctx.input(3)?.to_i64s()?);
@@ -253,6 +236,6 @@ fn sliced_product(ctx: &KernelCtx, layout: &Option<Layout>, stays: bool) -> Resu
     let mut out = Tensor::uninit(DType::Float, &[m, columns])?;
     let part = Matrix::new(&b.as_slice::<f32>()?[first * k..(first + columns) * k], columns, k).transposed();
     let (a, c) = (Matrix::new(a.as_slice()?, m, k), MatrixMut::new(out.as_mut_slice()?, m, columns));
-    multiply(layout, (b, (first, first + columns), stays), a, part, c, Onto::Nothing);
+    layout.multiply((b, (first, first + columns)), a, part, c, Onto::Nothing);
     Ok(Some(out))
 }

@@ -8,6 +8,7 @@ use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
 use crate::graph::{Gradient, Grads, Graph, IndexedSlices, Operation, Output};
 use crate::ops::convert::Arg;
 use crate::tensor::{DType, Dims, Shape, Tensor};
+use std::borrow::Borrow;
 
 pub(in crate::ops) static OPS: &[Op] = &[
     Op {
@@ -125,16 +126,35 @@ fn concat_shape(ctx: &mut InferCtx, axis: usize, values: std::ops::Range<usize>)
     ctx.set(0, before.push(middle).concatenate(&after))
 }
 
+/// The elements of all tensors, of which there is one at least, one tensor's behind the other's.
+pub(in crate::ops) fn one_by_one(parts: &[impl Borrow<Tensor>], dims: &[usize]) -> Result<Tensor> {
+    let dtype = parts[0].borrow().dtype();
+    let parts = || parts.iter().map(Borrow::borrow);
+    match dtype {
+        DType::String => {
+            let all = parts().map(Tensor::strings).collect::<Result<Vec<_>>>()?;
+            Tensor::from_strings(dims, all.concat())
+        }
+        DType::Resource | DType::Variant => {
+            let all = parts().map(Tensor::handles).collect::<Result<Vec<_>>>()?;
+            Tensor::from_handles(dtype, dims, all.concat())
+        }
+        _ => {
+            let parts = parts().map(Tensor::bytes).collect::<Result<Vec<_>>>()?;
+            let mut whole = Tensor::uninit(dtype, dims)?;
+            concatenate(&parts, whole.bytes_mut()?);
+            Ok(whole)
+        }
+    }
+}
+
 /// Copies tensors of equal dimensions but for `axis` one behind the other along it.
 fn join(parts: &[&Tensor], axis: usize, dims: &[usize]) -> Result<Tensor> {
     let dtype = parts[0].dtype();
     let inner: usize = dims[axis + 1..].iter().product();
     let outer: usize = dims[..axis].iter().product();
-    if outer == 1 && dtype.is_plain() {
-        let parts = parts.iter().map(|p| p.bytes()).collect::<Result<Vec<_>>>()?;
-        let mut whole = Tensor::uninit(dtype, dims)?;
-        concatenate(&parts, whole.bytes_mut()?);
-        return Ok(whole);
+    if outer == 1 {
+        return one_by_one(parts, dims);
     }
     moved!(dtype, T => {
         let parts: Vec<(&[T], usize)> =

@@ -26,6 +26,7 @@ mod tile;
 mod transpose;
 mod unique;
 
+pub(in crate::ops) use concat::one_by_one;
 pub(crate) use concat::{concat_tensors, resolve_axis};
 pub use diag::MatrixDiag;
 pub(crate) use fill::zeros_of;

@@ -15,10 +15,7 @@ pub use queue::{Queue, QueueOptions};
 pub(crate) use tensor_array::elements as tensor_array_elements;
 pub use tensor_array::{TensorArray, TensorArrayOptions};
 
-use crate::compute::elementwise::concatenate;
-use crate::error::Result;
 use crate::graph::op::{Grad, Kernel, KernelFn, Op, ShapeFn};
-use crate::tensor::{DType, Tensor};
 
 pub(super) static ACCUMULATORS: &[Op] = accumulator::OPS;
 pub(super) static BARRIERS: &[Op] = barrier::OPS;
@@ -41,25 +38,4 @@ const fn record(
     grad: Grad,
 ) -> Op {
     Op { name, ins, outs, attrs, shape, kernel: Kernel::Stateful(kernel), grad, rows: &[] }
-}
-
-/// The elements of all values one behind the other.
-pub(super) fn join(values: &[Tensor], dims: &[usize]) -> Result<Tensor> {
-    let dtype = values[0].dtype();
-    match dtype {
-        DType::String => {
-            let all = values.iter().map(Tensor::strings).collect::<Result<Vec<_>>>()?;
-            Tensor::from_strings(dims, all.concat())
-        }
-        DType::Resource | DType::Variant => {
-            let all = values.iter().map(Tensor::handles).collect::<Result<Vec<_>>>()?;
-            Tensor::from_handles(dtype, dims, all.concat())
-        }
-        _ => {
-            let parts = values.iter().map(Tensor::bytes).collect::<Result<Vec<_>>>()?;
-            let mut whole = Tensor::uninit(dtype, dims)?;
-            concatenate(&parts, whole.bytes_mut()?);
-            Ok(whole)
-        }
-    }
 }

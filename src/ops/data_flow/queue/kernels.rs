@@ -1,9 +1,10 @@
 //! Kernels of the ops on queues.
 
-use super::super::{handle, join};
+use super::super::handle;
 use super::object::{Order, Tuple, TupleQueue};
 use crate::error::{Error, Result, bail};
 use crate::graph::op::KernelCtx;
+use crate::ops::array::one_by_one;
 use crate::tensor::{DType, Dims, Shape, Tensor};
 use std::sync::Arc;
 
@@ -214,7 +215,7 @@ pub fn batch(values: &[Tensor]) -> Result<Tensor> {
     let padded = values.iter().map(|v| pad(v, &largest)).collect::<Result<Vec<_>>>()?;
     let mut dims = largest;
     dims.insert(0, values.len());
-    join(&padded, &dims)
+    one_by_one(&padded, &dims)
 }
 
 /// The tensor at the front of one of zeros.

@@ -1,9 +1,10 @@
 //! Kernels of the ops on arrays of tensors.
 
-use super::super::{handle, join};
+use super::super::handle;
 use super::object::{Array, ArrayOptions};
 use crate::error::{Result, bail};
 use crate::graph::op::KernelCtx;
+use crate::ops::array::one_by_one;
 use crate::tensor::{DType, Dims, Tensor};
 use std::sync::Arc;
 
@@ -147,7 +148,7 @@ fn gather_into(ctx: &mut KernelCtx, indices: &[i64]) -> Result<()> {
     }
     let mut dims = Dims::from_slice(first);
     dims.insert(0, values.len());
-    ctx.set(0, join(&values, &dims)?)
+    ctx.set(0, one_by_one(&values, &dims)?)
 }
 
 pub(super) fn scatter(ctx: &mut KernelCtx) -> Result<()> {
@@ -244,7 +245,7 @@ pub(super) fn concat(ctx: &mut KernelCtx) -> Result<()> {
     }
     let mut dims = Dims::from_slice(values[0].dims());
     dims[0] = lengths.iter().map(|&l| l as usize).sum();
-    ctx.set(0, join(&values, &dims)?)?;
+    ctx.set(0, one_by_one(&values, &dims)?)?;
     ctx.set(1, Tensor::vector(&lengths))
 }
 
