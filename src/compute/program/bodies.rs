@@ -108,20 +108,32 @@ unsafe fn two<A: Copy, R>(args: [*const u8; 3], out: *mut u8, n: usize, f: impl 
     );
 }
 
-unsafe fn select<T: Copy>(args: [*const u8; 3], out: *mut u8, n: usize) {
-    // SAFETY: as the caller of the body promises.
-    unsafe {
-        let condition = std::slice::from_raw_parts(args[0].cast::<bool>(), n);
-        let (a, b) = (std::slice::from_raw_parts(args[1].cast::<T>(), n), std::slice::from_raw_parts(args[2].cast::<T>(), n));
-        let y = std::slice::from_raw_parts_mut(out.cast::<T>(), n);
-        vectorize(
-            #[inline(always)]
-            || {
-                let pairs = a.iter().zip(b);
-                y.iter_mut().zip(condition).zip(pairs).for_each(|((y, c), (a, b))| *y = if *c { *a } else { *b });
-            },
-        );
-    }
+/// Choices by the bits of the operands: compilers turn a choice of two loads into one of two addresses, which makes no
+/// vector loop.
+macro_rules! select {
+    ($bits:ty) => {{
+        unsafe fn body(args: [*const u8; 3], out: *mut u8, n: usize) {
+            // SAFETY: as the caller of the body promises.
+            let (condition, a, b, y) = unsafe {
+                (
+                    std::slice::from_raw_parts(args[0], n),
+                    std::slice::from_raw_parts(args[1].cast::<$bits>(), n),
+                    std::slice::from_raw_parts(args[2].cast::<$bits>(), n),
+                    std::slice::from_raw_parts_mut(out.cast::<$bits>(), n),
+                )
+            };
+            vectorize(
+                #[inline(always)]
+                || {
+                    for (((y, c), a), b) in y.iter_mut().zip(condition).zip(a).zip(b) {
+                        let takes_a = <$bits>::from(*c).wrapping_neg();
+                        *y = (a & takes_a) | (b & !takes_a);
+                    }
+                },
+            );
+        }
+        body as Body
+    }};
 }
 
 macro_rules! function {
@@ -166,7 +178,6 @@ macro_rules! float {
             Operation::Log => Some(function!(Log, $type)),
             Operation::Sigmoid => Some(function!(Sigmoid, $type)),
             Operation::Tanh => Some(function!(Tanh, $type)),
-            Operation::Select => Some(select::<$type> as Body),
             other => bodies! { other, $type;
                 one {
                 Copy: |x| x;
@@ -202,53 +213,56 @@ macro_rules! float {
 
 macro_rules! integer {
     ($operation:expr, $type:ty) => {
-        match $operation {
-            Operation::Select => Some(select::<$type> as Body),
-            other => bodies! { other, $type;
-                one {
-                Copy: |x| x;
-                Neg: |x| x.wrapping_neg();
-                Square: |x| x.wrapping_mul(x);
-                }
-                two {
-                Add: |a, b| a.wrapping_add(b);
-                Sub: |a, b| a.wrapping_sub(b);
-                Mul: |a, b| a.wrapping_mul(b);
-                Maximum: |a, b| a.max(b);
-                Minimum: |a, b| a.min(b);
-                Less: |a, b| a < b;
-                LessEqual: |a, b| a <= b;
-                Greater: |a, b| a > b;
-                GreaterEqual: |a, b| a >= b;
-                Equal: |a, b| a == b;
-                NotEqual: |a, b| a != b;
-                }
-            },
+        bodies! { $operation, $type;
+            one {
+            Copy: |x| x;
+            Neg: |x| x.wrapping_neg();
+            Square: |x| x.wrapping_mul(x);
+            }
+            two {
+            Add: |a, b| a.wrapping_add(b);
+            Sub: |a, b| a.wrapping_sub(b);
+            Mul: |a, b| a.wrapping_mul(b);
+            Maximum: |a, b| a.max(b);
+            Minimum: |a, b| a.min(b);
+            Less: |a, b| a < b;
+            LessEqual: |a, b| a <= b;
+            Greater: |a, b| a > b;
+            GreaterEqual: |a, b| a >= b;
+            Equal: |a, b| a == b;
+            NotEqual: |a, b| a != b;
+            }
         }
     };
 }
 
 /// What computes an operation on operands of this type (of `Select`, the second and third); none where there is no such.
 pub fn body(operation: Operation, number: Number) -> Option<Body> {
+    match (operation, number.size()) {
+        (Operation::Select, 1) => Some(select!(u8)),
+        (Operation::Select, 4) => Some(select!(u32)),
+        (Operation::Select, _) => Some(select!(u64)),
+        _ => arithmetic(operation, number),
+    }
+}
+
+fn arithmetic(operation: Operation, number: Number) -> Option<Body> {
     match number {
         Number::F32 => float!(operation, f32),
         Number::F64 => float!(operation, f64),
         Number::I32 => integer!(operation, i32),
         Number::I64 => integer!(operation, i64),
-        Number::Bool => match operation {
-            Operation::Select => Some(select::<bool> as Body),
-            other => bodies! { other, bool;
-                one {
-                Copy: |x| x;
-                Not: |x| !x;
-                }
-                two {
-                And: |a, b| a & b;
-                Or: |a, b| a | b;
-                Equal: |a, b| a == b;
-                NotEqual: |a, b| a != b;
-                }
-            },
+        Number::Bool => bodies! { operation, bool;
+            one {
+            Copy: |x| x;
+            Not: |x| !x;
+            }
+            two {
+            And: |a, b| a & b;
+            Or: |a, b| a | b;
+            Equal: |a, b| a == b;
+            NotEqual: |a, b| a != b;
+            }
         },
     }
 }
