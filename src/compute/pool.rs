@@ -2,7 +2,9 @@
 //!
 //! [`parallel_for`] cuts a range into chunks that the caller and the pool's workers claim one by one: the caller from the
 //! front, the workers from the back, so that with two threads each one meets the same data again at the next call. A worker
-//! without work spins for some tens of microseconds, in which a new loop reaches it within a microsecond, and then sleeps.
+//! without work spins for some tens of microseconds, and then sleeps. A new loop is handed to the first workers that spin, by a
+//! write to a place that each watches; this takes a quarter of a microsecond. Where more could help, and what is left takes
+//! longer than to wake them, it is listed, under a lock, for those that are busy or asleep.
 //!
 //! Any number of threads may start loops on one pool at the same time: each makes progress by itself, and the workers help
 //! where the fewest help already. A loop started inside a loop runs on its own thread, one started inside a task of
@@ -14,9 +16,11 @@ use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::ptr::{null, without_provenance};
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
+use std::time::{Duration, Instant};
 
 /// How often a worker looks for new work before it sleeps: some tens of microseconds.
 const SPINS_BEFORE_SLEEP: usize = 2000;
@@ -26,6 +30,12 @@ const SPINS_BEFORE_PARK: usize = 20_000;
 
 /// Chunks for each thread, unless the grain forbids: enough for a late worker to find some left.
 const CHUNKS_PER_THREAD: usize = 4;
+
+/// A loop is handed to at most so many workers one by one; each costs its caller a tenth of a microsecond.
+const MOST_HANDED: usize = 4;
+
+/// Work worth waking a thread for.
+const WORTH_WAKING: Duration = Duration::from_micros(10);
 
 /// Set in [`Job::helpers`] when the caller sleeps until the last helper wakes it.
 const CALLER_PARKED: usize = 1 << (usize::BITS - 1);
@@ -38,6 +48,10 @@ pub struct Pool {
 
 struct Shared {
     threads: usize,
+    /// One for each worker.
+    places: Box<[Place]>,
+    /// Nanoseconds of work that others could have done since one was woken for it.
+    missed: AtomicU64,
     /// Counts the jobs published so far; what idle workers watch.
     published: AtomicUsize,
     state: Mutex<State>,
@@ -50,18 +64,32 @@ struct State {
     shut_down: bool,
 }
 
-/// One loop, on its caller's stack until no helper is left in it.
+/// Where a worker that spins is handed a job, in a cache line of its own.
+#[repr(align(128))]
+struct Place {
+    /// Null as long as the worker takes none, [`waiting`], or the job.
+    job: AtomicPtr<Job<'static>>,
+}
+
+/// What stands in the place of a worker that waits for a job: an address where none is.
+fn waiting() -> *mut Job<'static> {
+    without_provenance::<Job>(1).cast_mut()
+}
+
+/// One loop, on its caller's stack until no helper is left in it. What a worker needs to begin is one cache line.
+#[repr(C, align(64))]
 struct Job<'a> {
     body: &'a (dyn Fn(Range<usize>) + Sync),
     items: usize,
     chunk: usize,
-    /// The chunks are tasks, whose own loops may be shared.
-    tasks: bool,
-    /// The unclaimed chunks: the first in the low half, one past the last in the high half.
+    /// The unclaimed chunks: the first in the low half, one past the last in the high half. Either may go past the other.
     unclaimed: AtomicU64,
     /// The workers inside, and [`CALLER_PARKED`].
     helpers: AtomicUsize,
-    caller: Thread,
+    /// The chunks are tasks, whose own loops may be shared.
+    tasks: bool,
+    /// The caller, if it is parked.
+    parked: Mutex<Option<Thread>>,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
@@ -83,13 +111,15 @@ impl Pool {
     pub fn new(threads: usize) -> Pool {
         let shared = Arc::new(Shared {
             threads: threads.max(1),
+            places: (1..threads).map(|_| Place { job: AtomicPtr::default() }).collect(),
+            missed: AtomicU64::new(0),
             published: AtomicUsize::new(0),
             state: Mutex::new(State { jobs: Vec::new(), sleeping: 0, shut_down: false }),
             wake: Condvar::new(),
         });
         let spawn = |index: usize| {
             let shared = Arc::clone(&shared);
-            thread::Builder::new().name(format!("metagraph-{index}")).spawn(move || shared.work()).ok()
+            thread::Builder::new().name(format!("metagraph-{index}")).spawn(move || shared.work(index - 1)).ok()
         };
         let workers = (1..threads).map_while(spawn).collect();
         Pool { shared, workers }
@@ -166,7 +196,7 @@ fn with_current<R>(f: impl FnOnce(&Shared) -> R) -> R {
 /// Calls `body` with ranges that together make up `0..items`, each once, on the current pool and this thread.
 ///
 /// A range has at least `grain` items (the last one may have fewer); `grain` is to be so large that one range takes longer
-/// than the microsecond in which it is handed over. With less than two grains the body runs once, here.
+/// than the half of a microsecond in which it is handed over and taken back. With less than two grains the body runs once, here.
 #[inline]
 pub fn parallel_for<F: Fn(Range<usize>) + Sync>(items: usize, grain: usize, body: F) {
     distribute(items, grain, &body);
@@ -228,33 +258,32 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a loop of more than one chunk: lists it, works on it, and returns when no helper is left in it.
+    /// Runs a loop of more than one chunk: hands it over, works on it, and returns when no helper is left in it.
     fn run(&self, items: usize, chunk: usize, tasks: bool, body: &(dyn Fn(Range<usize>) + Sync)) {
         let chunks = items.div_ceil(chunk);
         let job = Job {
             body,
             items,
             chunk,
-            tasks,
             unclaimed: AtomicU64::new((chunks as u64) << 32),
             helpers: AtomicUsize::new(0),
-            caller: thread::current(),
-            panic: Mutex::new(None),
+            tasks,
+            parked: Mutex::default(),
+            panic: Mutex::default(),
         };
         let pointer = JobPointer((&raw const job).cast());
-        let sleeping = {
-            let mut state = self.lock();
-            state.jobs.push(pointer);
-            self.published.fetch_add(1, Ordering::Release);
-            state.sleeping
-        };
-        for _ in 0..sleeping.min(chunks - 1) {
-            self.wake.notify_one();
-        }
+        let wanted = (chunks - 1).min(self.places.len());
+        let handed = self.hand_over(pointer, wanted.min(MOST_HANDED));
         INSIDE.set(!tasks);
-        job.work(false);
+        let is_listed = handed < wanted && (tasks || self.is_worth_waking(&job));
+        if is_listed {
+            self.list(pointer, wanted - handed);
+        }
+        job.work(false, usize::MAX);
         INSIDE.set(false);
-        self.lock().jobs.retain(|listed| *listed != pointer);
+        if is_listed {
+            self.lock().jobs.retain(|listed| *listed != pointer);
+        }
         if tasks {
             self.help_until_left(&job)
         } else {
@@ -266,10 +295,55 @@ impl Shared {
         }
     }
 
+    /// Runs a job's first chunk; tells whether the others, with what was missed before, are worth waking a thread for.
+    fn is_worth_waking(&self, job: &Job) -> bool {
+        let start = Instant::now();
+        job.work(false, 1);
+        let left = job.num_unclaimed() as u64 * start.elapsed().as_nanos() as u64;
+        let missed = left + self.missed.fetch_add(left, Ordering::Relaxed);
+        let worth = left > 0 && missed >= WORTH_WAKING.as_nanos() as u64;
+        if worth {
+            self.missed.store(0, Ordering::Relaxed);
+        }
+        worth
+    }
+
+    /// Lists a job for workers that are busy, and wakes up to `most` that sleep.
+    fn list(&self, job: JobPointer, most: usize) {
+        let sleeping = {
+            let mut state = self.lock();
+            state.jobs.push(job);
+            self.published.fetch_add(1, Ordering::Release);
+            state.sleeping
+        };
+        for _ in 0..sleeping.min(most) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Hands a job to up to `most` workers that spin, who are then counted as its helpers; how many these are.
+    fn hand_over(&self, JobPointer(job): JobPointer, most: usize) -> usize {
+        // SAFETY: the caller keeps the job until its helpers have left.
+        let helpers = unsafe { &(*job).helpers };
+        let mut handed = 0;
+        for place in &self.places {
+            if handed == most {
+                break;
+            }
+            // Counted before it can begin. Release: it sees the job.
+            helpers.fetch_add(1, Ordering::Relaxed);
+            match place.job.compare_exchange(waiting(), job.cast_mut(), Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => handed += 1,
+                Err(_) => drop(helpers.fetch_sub(1, Ordering::Relaxed)),
+            }
+        }
+        handed
+    }
+
     /// What a worker does until the pool is shut down.
-    fn work(self: Arc<Shared>) {
+    fn work(self: Arc<Shared>, index: usize) {
         CURRENT.set(Some(Arc::clone(&self)));
-        while let Some(job) = self.next_job() {
+        while let Some(job) = self.next_job(&self.places[index].job) {
             self.help(job);
         }
     }
@@ -280,7 +354,7 @@ impl Shared {
         let tasks = unsafe {
             let tasks = (*job).tasks;
             INSIDE.set(!tasks);
-            (*job).work(true);
+            (*job).work(true, usize::MAX);
             INSIDE.set(false);
             Job::leave(job);
             tasks
@@ -304,12 +378,15 @@ impl Shared {
                 self.help(other);
                 continue;
             }
-            self.sleep_until(|| self.published.load(Ordering::Relaxed) != seen || job.helpers.load(Ordering::Relaxed) == 0);
+            let news = || self.published.load(Ordering::Relaxed) != seen || job.helpers.load(Ordering::Relaxed) == 0;
+            if !spin(SPINS_BEFORE_SLEEP, news) {
+                self.sleep_until(news);
+            }
         }
     }
 
-    /// A job with unclaimed chunks, entered as a helper; waits for one. None when the pool is shut down.
-    fn next_job(&self) -> Option<JobPointer> {
+    /// A job in which this thread is counted as a helper; waits for one. None when the pool is shut down.
+    fn next_job(&self, place: &AtomicPtr<Job<'static>>) -> Option<JobPointer> {
         loop {
             let seen = self.published.load(Ordering::Acquire);
             {
@@ -321,15 +398,23 @@ impl Shared {
                     return Some(job);
                 }
             }
-            self.sleep_until(|| self.published.load(Ordering::Relaxed) != seen);
+            place.store(waiting(), Ordering::Relaxed);
+            let is_handed = || place.load(Ordering::Relaxed) != waiting();
+            let is_news = || self.published.load(Ordering::Relaxed) != seen;
+            let found = spin(SPINS_BEFORE_SLEEP, || is_handed() || is_news());
+            // Acquire: it sees the job.
+            let job = place.swap(null::<Job>().cast_mut(), Ordering::Acquire);
+            if job != waiting() {
+                return Some(JobPointer(job));
+            }
+            if !found {
+                self.sleep_until(is_news);
+            }
         }
     }
 
-    /// Spins for a while, then sleeps, until there is news.
+    /// Sleeps until there is news.
     fn sleep_until(&self, news: impl Fn() -> bool) {
-        if spin(SPINS_BEFORE_SLEEP, &news) {
-            return;
-        }
         let mut state = self.lock();
         while !news() {
             state.sleeping += 1;
@@ -345,7 +430,7 @@ impl State {
         // SAFETY: a listed job is alive: its caller takes it off the list, under the lock held here, before it returns.
         let jobs = self.jobs.iter().map(|pointer| (pointer, unsafe { &*pointer.0 }));
         let (pointer, job) = jobs
-            .filter(|(_, job)| job.has_unclaimed() && (tasks || !job.tasks))
+            .filter(|(_, job)| job.num_unclaimed() > 0 && (tasks || !job.tasks))
             .min_by_key(|(_, job)| job.helpers.load(Ordering::Relaxed))?;
         job.helpers.fetch_add(1, Ordering::Relaxed);
         Some(*pointer)
@@ -353,25 +438,31 @@ impl State {
 }
 
 impl Job<'_> {
-    fn has_unclaimed(&self) -> bool {
-        let span = self.unclaimed.load(Ordering::Relaxed);
-        (span as u32 as u64) < span >> 32
+    /// The first unclaimed chunk and one past the last.
+    fn ends(unclaimed: u64) -> (i32, i32) {
+        (unclaimed as i32, (unclaimed >> 32) as i32)
+    }
+
+    fn num_unclaimed(&self) -> usize {
+        let (first, end) = Self::ends(self.unclaimed.load(Ordering::Relaxed));
+        (end - first).max(0) as usize
     }
 
     /// Takes a chunk off the front or the back of the unclaimed ones.
     fn claim(&self, from_back: bool) -> Option<usize> {
-        let step = |span: u64| {
-            let (first, end) = (span & u64::from(u32::MAX), span >> 32);
-            (first < end).then(|| if from_back { first | (end - 1) << 32 } else { (first + 1) | end << 32 })
+        // One instruction, even where none is left: an end goes past the other then, once for each thread.
+        let before = match from_back {
+            true => self.unclaimed.fetch_sub(1 << 32, Ordering::Relaxed),
+            false => self.unclaimed.fetch_add(1, Ordering::Relaxed),
         };
-        let before = self.unclaimed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).ok()?;
-        Some(if from_back { (before >> 32) as usize - 1 } else { before as u32 as usize })
+        let (first, end) = Self::ends(before);
+        (first < end).then_some(if from_back { end - 1 } else { first } as usize)
     }
 
-    /// Runs chunks until none is left.
-    fn work(&self, from_back: bool) {
+    /// Runs up to `most` chunks, until none is left.
+    fn work(&self, from_back: bool, most: usize) {
         let done = catch_unwind(AssertUnwindSafe(|| {
-            while let Some(index) = self.claim(from_back) {
+            for index in std::iter::from_fn(|| self.claim(from_back)).take(most) {
                 let start = index * self.chunk;
                 (self.body)(start..(start + self.chunk).min(self.items));
             }
@@ -387,7 +478,8 @@ impl Job<'_> {
         if spin(SPINS_BEFORE_PARK, || self.helpers.load(Ordering::Acquire) == 0) {
             return;
         }
-        self.helpers.fetch_or(CALLER_PARKED, Ordering::Acquire);
+        *self.parked.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current());
+        self.helpers.fetch_or(CALLER_PARKED, Ordering::AcqRel);
         while self.helpers.load(Ordering::Acquire) != CALLER_PARKED {
             thread::park();
         }
@@ -398,10 +490,21 @@ impl Job<'_> {
     /// # Safety
     /// The thread is counted as a helper of the job.
     unsafe fn leave(job: *const Self) {
-        // SAFETY: the caller waits as long as this thread is counted, and its handle outlives the job.
-        let (helpers, caller) = unsafe { (&raw const (*job).helpers, (*job).caller.clone()) };
-        // SAFETY: as above; nothing of the job is touched after the subtraction.
-        if unsafe { (*helpers).fetch_sub(1, Ordering::Release) } == CALLER_PARKED | 1 {
+        // SAFETY: the caller waits as long as this thread is counted.
+        let (helpers, parked) = unsafe { (&(*job).helpers, &(*job).parked) };
+        let mut inside = helpers.load(Ordering::Relaxed);
+        while inside & CALLER_PARKED == 0 {
+            // Nothing of the job is touched after this.
+            match helpers.compare_exchange_weak(inside, inside - 1, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => inside = now,
+            }
+        }
+        // The caller's handle outlives the job.
+        let caller = parked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if helpers.fetch_sub(1, Ordering::AcqRel) == CALLER_PARKED | 1
+            && let Some(caller) = caller
+        {
             caller.unpark();
         }
     }
@@ -429,6 +532,16 @@ mod tests {
             }
         });
         assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{items} items, grain {grain}");
+    }
+
+    /// A loop that ends only with the help of a second thread, called for once the first chunk has taken a millisecond.
+    fn check_gets_help() {
+        let (begun, barrier) = (AtomicU32::new(0), std::sync::Barrier::new(2));
+        parallel_for(3, 1, |_| match begun.fetch_add(1, Ordering::Relaxed) {
+            0 => thread::sleep(Duration::from_millis(1)),
+            _ => drop(barrier.wait()),
+        });
+        assert_eq!(begun.into_inner(), 3);
     }
 
     #[test]
@@ -462,12 +575,8 @@ mod tests {
         let pool = Pool::new(2);
         let _entered = enter(&pool);
         for _ in 0..3 {
-            thread::sleep(std::time::Duration::from_millis(5));
-            // Both chunks wait for one another: this ends only if a worker wakes up.
-            let barrier = std::sync::Barrier::new(2);
-            parallel_for(2, 1, |_| {
-                barrier.wait();
-            });
+            thread::sleep(Duration::from_millis(5));
+            check_gets_help();
         }
     }
 
@@ -493,21 +602,15 @@ mod tests {
         let pool = Pool::new(2);
         let _entered = enter(&pool);
         for round in 0..50 {
-            let total = AtomicUsize::new(0);
             // The second task's loop ends only with the help of the thread that is done with the first one.
             side_by_side(2, |task| {
                 if task == 1 {
                     assert_eq!(current_threads(), 2);
-                    let barrier = std::sync::Barrier::new(2);
-                    parallel_for(2, 1, |range| {
-                        barrier.wait();
-                        total.fetch_add(range.len(), Ordering::Relaxed);
-                    });
+                    check_gets_help();
                 } else if round % 2 == 0 {
-                    thread::sleep(std::time::Duration::from_millis(1));
+                    thread::sleep(Duration::from_millis(1));
                 }
             });
-            assert_eq!(total.into_inner(), 2);
         }
         let caught = catch_unwind(|| side_by_side(3, |task| assert!(task != 1, "task {task}")));
         assert!(caught.is_err());
