@@ -3,8 +3,8 @@
 //! [`parallel_for`] cuts a range into chunks that the caller and the pool's workers claim one by one: the caller from the
 //! front, the workers from the back, so that with two threads each one meets the same data again at the next call. A worker
 //! without work spins for some tens of microseconds, and then sleeps. A new loop is handed to the first workers that spin, by a
-//! write to a place that each watches; this takes a quarter of a microsecond. Where more could help, and what is left takes
-//! longer than to wake them, it is listed, under a lock, for those that are busy or asleep.
+//! write to a place that each watches; this takes a quarter of a microsecond. Only where more could help is it listed, under a
+//! lock, for those that are busy or asleep.
 //!
 //! Any number of threads may start loops on one pool at the same time: each makes progress by itself, and the workers help
 //! where the fewest help already. A loop started inside a loop runs on its own thread, one started inside a task of
@@ -20,7 +20,6 @@ use std::ptr::{null, without_provenance};
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
-use std::time::{Duration, Instant};
 
 /// How often a worker looks for new work before it sleeps: some tens of microseconds.
 const SPINS_BEFORE_SLEEP: usize = 2000;
@@ -33,9 +32,6 @@ const CHUNKS_PER_THREAD: usize = 4;
 
 /// A loop is handed to at most so many workers one by one; each costs its caller a tenth of a microsecond.
 const MOST_HANDED: usize = 4;
-
-/// Work worth waking a thread for.
-const WORTH_WAKING: Duration = Duration::from_micros(10);
 
 /// Set in [`Job::helpers`] when the caller sleeps until the last helper wakes it.
 const CALLER_PARKED: usize = 1 << (usize::BITS - 1);
@@ -50,8 +46,6 @@ struct Shared {
     threads: usize,
     /// One for each worker.
     places: Box<[Place]>,
-    /// Nanoseconds of work that others could have done since one was woken for it.
-    missed: AtomicU64,
     /// Counts the jobs published so far; what idle workers watch.
     published: AtomicUsize,
     state: Mutex<State>,
@@ -112,7 +106,6 @@ impl Pool {
         let shared = Arc::new(Shared {
             threads: threads.max(1),
             places: (1..threads).map(|_| Place { job: AtomicPtr::default() }).collect(),
-            missed: AtomicU64::new(0),
             published: AtomicUsize::new(0),
             state: Mutex::new(State { jobs: Vec::new(), sleeping: 0, shut_down: false }),
             wake: Condvar::new(),
@@ -274,12 +267,12 @@ impl Shared {
         let pointer = JobPointer((&raw const job).cast());
         let wanted = (chunks - 1).min(self.places.len());
         let handed = self.hand_over(pointer, wanted.min(MOST_HANDED));
-        INSIDE.set(!tasks);
-        let is_listed = handed < wanted && (tasks || self.is_worth_waking(&job));
+        let is_listed = handed < wanted;
         if is_listed {
             self.list(pointer, wanted - handed);
         }
-        job.work(false, usize::MAX);
+        INSIDE.set(!tasks);
+        job.work(false);
         INSIDE.set(false);
         if is_listed {
             self.lock().jobs.retain(|listed| *listed != pointer);
@@ -293,19 +286,6 @@ impl Shared {
         if let Some(payload) = panic {
             resume_unwind(payload);
         }
-    }
-
-    /// Runs a job's first chunk; tells whether the others, with what was missed before, are worth waking a thread for.
-    fn is_worth_waking(&self, job: &Job) -> bool {
-        let start = Instant::now();
-        job.work(false, 1);
-        let left = job.num_unclaimed() as u64 * start.elapsed().as_nanos() as u64;
-        let missed = left + self.missed.fetch_add(left, Ordering::Relaxed);
-        let worth = left > 0 && missed >= WORTH_WAKING.as_nanos() as u64;
-        if worth {
-            self.missed.store(0, Ordering::Relaxed);
-        }
-        worth
     }
 
     /// Lists a job for workers that are busy, and wakes up to `most` that sleep.
@@ -354,7 +334,7 @@ impl Shared {
         let tasks = unsafe {
             let tasks = (*job).tasks;
             INSIDE.set(!tasks);
-            (*job).work(true, usize::MAX);
+            (*job).work(true);
             INSIDE.set(false);
             Job::leave(job);
             tasks
@@ -430,7 +410,7 @@ impl State {
         // SAFETY: a listed job is alive: its caller takes it off the list, under the lock held here, before it returns.
         let jobs = self.jobs.iter().map(|pointer| (pointer, unsafe { &*pointer.0 }));
         let (pointer, job) = jobs
-            .filter(|(_, job)| job.num_unclaimed() > 0 && (tasks || !job.tasks))
+            .filter(|(_, job)| job.has_unclaimed() && (tasks || !job.tasks))
             .min_by_key(|(_, job)| job.helpers.load(Ordering::Relaxed))?;
         job.helpers.fetch_add(1, Ordering::Relaxed);
         Some(*pointer)
@@ -443,9 +423,9 @@ impl Job<'_> {
         (unclaimed as i32, (unclaimed >> 32) as i32)
     }
 
-    fn num_unclaimed(&self) -> usize {
+    fn has_unclaimed(&self) -> bool {
         let (first, end) = Self::ends(self.unclaimed.load(Ordering::Relaxed));
-        (end - first).max(0) as usize
+        first < end
     }
 
     /// Takes a chunk off the front or the back of the unclaimed ones.
@@ -459,10 +439,10 @@ impl Job<'_> {
         (first < end).then_some(if from_back { end - 1 } else { first } as usize)
     }
 
-    /// Runs up to `most` chunks, until none is left.
-    fn work(&self, from_back: bool, most: usize) {
+    /// Runs chunks until none is left.
+    fn work(&self, from_back: bool) {
         let done = catch_unwind(AssertUnwindSafe(|| {
-            for index in std::iter::from_fn(|| self.claim(from_back)).take(most) {
+            while let Some(index) = self.claim(from_back) {
                 let start = index * self.chunk;
                 (self.body)(start..(start + self.chunk).min(self.items));
             }
@@ -522,6 +502,7 @@ fn spin(times: usize, holds: impl Fn() -> bool) -> bool {
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicU32;
+    use std::time::Duration;
 
     fn check_covers(items: usize, grain: usize) {
         let counts: Vec<AtomicU32> = (0..items).map(|_| AtomicU32::new(0)).collect();
@@ -534,14 +515,10 @@ mod tests {
         assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{items} items, grain {grain}");
     }
 
-    /// A loop that ends only with the help of a second thread, called for once the first chunk has taken a millisecond.
+    /// A loop of two chunks that wait for one another: it ends only with the help of a second thread.
     fn check_gets_help() {
-        let (begun, barrier) = (AtomicU32::new(0), std::sync::Barrier::new(2));
-        parallel_for(3, 1, |_| match begun.fetch_add(1, Ordering::Relaxed) {
-            0 => thread::sleep(Duration::from_millis(1)),
-            _ => drop(barrier.wait()),
-        });
-        assert_eq!(begun.into_inner(), 3);
+        let barrier = std::sync::Barrier::new(2);
+        parallel_for(2, 1, |_| drop(barrier.wait()));
     }
 
     #[test]

@@ -14,8 +14,8 @@ use super::scratch;
 /// Elements that a line computes at once at most.
 pub const CHUNK: usize = 256;
 
-/// Elements times lines that one piece of a parallel loop has at least: a microsecond of work.
-const GRAIN: usize = 1 << 12;
+/// Elements times lines that one piece of a parallel loop has at least: two microseconds of work.
+const GRAIN: usize = 1 << 13;
 
 /// Where an operand is: element (row, column) at `offset + row * row_step + column * column_step` bytes of a memory.
 #[derive(Clone, Copy, Debug, Default)]
