@@ -39,7 +39,12 @@ pub(super) struct Output {
     pub dtype: DType,
     /// The place of a single element; else the output is written by the program.
     pub single: Option<usize>,
+    /// An input whose memory may become the output's: all of it has been read before a chunk of the output is written.
+    pub over: Option<usize>,
 }
+
+/// Outputs of fewer bytes are not written over inputs: they stay in a cache anyway.
+const WORTH_WRITING_OVER: usize = 1 << 16;
 
 /// What is known of a value.
 #[derive(Clone)]
@@ -167,6 +172,7 @@ impl<'a> Shapes<'a> {
             binder.program.rows = space[..space.len() - 1].iter().product();
         }
         binder.run(fused)?;
+        binder.write_over_inputs();
         let mut bound = binder.bound;
         if space.is_some() {
             let mut program = binder.program;
@@ -293,6 +299,33 @@ impl Binder<'_, '_> {
         Some(())
     }
 
+    /// Finds inputs in whose place outputs can be.
+    fn write_over_inputs(&mut self) {
+        let mut used: SmallVec<[usize; 4]> = SmallVec::new();
+        let lines = &self.program.lines;
+        let first = self.bound.full_inputs.len() + 1;
+        for (number, output) in self.bound.outputs.iter_mut().enumerate() {
+            let size = output.dtype.size();
+            let whole = |memory: usize| (memory, 0, self.program.columns * size, size);
+            let walk = |s: &Stream| (s.memory, s.offset, s.row_step, s.column_step);
+            let is_large = output.dims.iter().product::<usize>() * size >= WORTH_WRITING_OVER;
+            let Some(written) = lines.iter().position(|l| walk(&l.out) == whole(first + number)).filter(|_| is_large) else {
+                continue;
+            };
+            let fits = |memory: usize, input: usize| {
+                let is_memory = |s: &&Stream| s.memory == memory;
+                self.shapes.inputs[input] == &output.dims[..]
+                    && !used.contains(&input)
+                    && self.program.column_values.iter().all(|c| c.from.memory != memory)
+                    && self.bound.single_inputs.iter().all(|s| s.0 != input)
+                    && lines[..written].iter().flat_map(|l| &l.args).filter(is_memory).all(|s| walk(s) == whole(memory))
+                    && !lines[written..].iter().flat_map(|l| &l.args).any(|s| s.memory == memory)
+            };
+            output.over = (1..).zip(&self.bound.full_inputs).find(|&(memory, &input)| fits(memory, input)).map(|(_, &i)| i);
+            used.extend(output.over);
+        }
+    }
+
     fn note_input(&mut self, arg: Arg) -> Option<()> {
         if let Arg::Input(at, _) = arg
             && !self.shapes.known(arg)?.is_single()
@@ -312,7 +345,7 @@ impl Binder<'_, '_> {
                 let dims = known.dims.clone();
                 if known.is_single() {
                     let single = self.place(arg, 0);
-                    self.bound.outputs.push(Output { dims, dtype, single: Some(single) });
+                    self.bound.outputs.push(Output { dims, dtype, single: Some(single), over: None });
                     return Some(());
                 }
                 let size = dtype.size();
@@ -322,7 +355,7 @@ impl Binder<'_, '_> {
                     Some(_) => return None,
                     None => self.streams[value] = Some(stream),
                 }
-                self.bound.outputs.push(Output { dims, dtype, single: None });
+                self.bound.outputs.push(Output { dims, dtype, single: None, over: None });
             }
             Outcome::Value(Arg::Input(..), _) => return None,
             Outcome::Concat(args, dtype) => {
@@ -342,7 +375,7 @@ impl Binder<'_, '_> {
                         _ => copies.push((arg, stream)),
                     }
                 }
-                self.bound.outputs.push(Output { dims, dtype: *dtype, single: None });
+                self.bound.outputs.push(Output { dims, dtype: *dtype, single: None, over: None });
             }
         }
         Some(())

@@ -4,7 +4,7 @@ use super::layout::{Bound, Layout};
 use super::{Fused, Local};
 use crate::error::{Result, bail};
 use crate::graph::op::{KernelCtx, StepState, Value};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -15,16 +15,7 @@ impl Fused {
     /// What the steps of the group return, with the step's name.
     pub fn run(&self, slots: &mut [Value], step: &StepState) -> Result<()> {
         let mut outputs: Outputs = SmallVec::new();
-        let done = {
-            let mut inputs: SmallVec<[&Tensor; 16]> = SmallVec::new();
-            for input in &self.inputs {
-                match &slots[input.slot as usize] {
-                    Value::Tensor(tensor) => inputs.push(tensor),
-                    _ => break,
-                }
-            }
-            inputs.len() == self.inputs.len() && of_types(&inputs, &self.input_types) && self.compute(&inputs, &mut outputs)?
-        };
+        let done = self.compute(slots, &mut outputs)?;
         if done {
             for input in self.inputs.iter().filter(|i| i.take) {
                 slots[input.slot as usize] = Value::Dead;
@@ -42,19 +33,50 @@ impl Fused {
     }
 
     /// Computes the outputs; false where the inputs don't fit the program.
-    fn compute(&self, inputs: &[&Tensor], outputs: &mut Outputs) -> Result<bool> {
-        let first = self.first_layout.get_or_init(|| Layout::new(self, inputs));
-        if first.fits(inputs) {
-            return first.run(inputs, outputs);
+    fn compute(&self, slots: &mut [Value], outputs: &mut Outputs) -> Result<bool> {
+        let mut inputs: SmallVec<[&Tensor; 16]> = SmallVec::new();
+        for (input, dtype) in self.inputs.iter().zip(&self.input_types) {
+            match &slots[input.slot as usize] {
+                Value::Tensor(tensor) if tensor.dtype() == *dtype => inputs.push(tensor),
+                _ => return Ok(false),
+            }
         }
-        let layout = {
-            let mut known = self.layout.lock().unwrap_or_else(|e| e.into_inner());
-            match &*known {
-                Some(layout) if layout.fits(inputs) => layout.clone(),
-                _ => known.insert(Arc::new(Layout::new(self, inputs))).clone(),
+        let first = self.first_layout.get_or_init(|| Layout::new(self, &inputs));
+        let other;
+        let layout = match first.fits(&inputs) {
+            true => first,
+            false => {
+                let mut known = self.layout.lock().unwrap_or_else(|e| e.into_inner());
+                other = match &*known {
+                    Some(layout) if layout.fits(&inputs) => layout.clone(),
+                    _ => known.insert(Arc::new(Layout::new(self, &inputs))).clone(),
+                };
+                &*other
             }
         };
-        layout.run(inputs, outputs)
+        let Some(bound) = layout.bound.as_ref().filter(|_| layout.fits_axes(&inputs)) else { return Ok(false) };
+        let mut own: Own = SmallVec::new();
+        for input in bound.outputs.iter().filter_map(|o| o.over) {
+            if self.inputs[input].take && inputs[input].is_unique() {
+                own.push((input, None));
+            }
+        }
+        if own.is_empty() {
+            return bound.run(&inputs, own, outputs).map(|()| true);
+        }
+        drop(inputs);
+        for (input, tensor) in &mut own {
+            if let Value::Tensor(value) = std::mem::take(&mut slots[self.inputs[*input].slot as usize]) {
+                *tensor = Some(value);
+            }
+        }
+        let nothing = Tensor::scalar(0);
+        let inputs: SmallVec<[&Tensor; 16]> = self
+            .inputs
+            .iter()
+            .map(|input| if let Value::Tensor(tensor) = &slots[input.slot as usize] { tensor } else { &nothing })
+            .collect();
+        bound.run(&inputs, own, outputs).map(|()| true)
     }
 
     /// Runs the steps as they were.
@@ -93,6 +115,9 @@ impl Fused {
 /// What a group computes.
 type Outputs = SmallVec<[Tensor; 8]>;
 
+/// Inputs whose memory becomes that of outputs, by their numbers.
+type Own = SmallVec<[(usize, Option<Tensor>); 2]>;
+
 impl Layout {
     /// Whether it was made for inputs of these shapes.
     #[inline]
@@ -101,20 +126,16 @@ impl Layout {
         self.shapes.iter().zip(inputs).all(|(dims, input)| same(dims, input.dims()))
     }
 
-    fn run(&self, inputs: &[&Tensor], outputs: &mut Outputs) -> Result<bool> {
-        let Some(bound) = &self.bound else { return Ok(false) };
-        for &(input, rank) in &self.axes {
-            let Ok([axis]) = inputs[input].as_slice::<i32>() else { return Ok(false) };
-            if *axis != -1 && *axis as usize != rank - 1 {
-                return Ok(false);
-            }
-        }
-        bound.run(inputs, outputs).map(|()| true)
+    /// Whether the inputs that say an axis say the last one.
+    fn fits_axes(&self, inputs: &[&Tensor]) -> bool {
+        self.axes.iter().all(
+            |&(input, rank)| matches!(inputs[input].as_slice::<i32>(), Ok([axis]) if *axis == -1 || *axis as usize == rank - 1),
+        )
     }
 }
 
 impl Bound {
-    fn run(&self, inputs: &[&Tensor], outputs: &mut Outputs) -> Result<()> {
+    fn run(&self, inputs: &[&Tensor], mut own: Own, outputs: &mut Outputs) -> Result<()> {
         let mut singles: SmallVec<[u64; 16]> = SmallVec::from_elem(0, self.num_singles);
         for &(input, offset, size, place) in &self.single_inputs {
             if let (0, Some(word)) = (offset, inputs[input].inline_word()) {
@@ -137,28 +158,34 @@ impl Bound {
                 (op.body)(args, base.add(op.out * 8), 1);
             }
         }
+        // The places of inputs in whose memory outputs are.
+        let mut shared: SmallVec<[(usize, usize); 2]> = SmallVec::new();
         for output in &self.outputs {
-            outputs.push(match output.single {
-                Some(place) => Tensor::single(output.dtype, &output.dims, singles[place]),
-                None => Tensor::uninit(output.dtype, &output.dims)?,
+            let place = own.iter_mut().find(|o| Some(o.0) == output.over);
+            outputs.push(match (output.single, place.and_then(|o| o.1.take())) {
+                (Some(place), _) => Tensor::single(output.dtype, &output.dims, singles[place]),
+                (None, Some(tensor)) => {
+                    shared.extend(output.over.map(|input| (input, outputs.len())));
+                    tensor
+                }
+                (None, None) => Tensor::uninit(output.dtype, &output.dims)?,
             });
         }
         if let Some(program) = &self.program {
             let mut memories: SmallVec<[*mut u8; 16]> = SmallVec::new();
             for &input in &self.full_inputs {
-                memories.push(inputs[input].bytes()?.as_ptr().cast_mut());
+                memories.push(match shared.iter().find(|s| s.0 == input) {
+                    Some(&(_, output)) => outputs[output].bytes_mut()?.as_mut_ptr(),
+                    None => inputs[input].bytes()?.as_ptr().cast_mut(),
+                });
             }
             for output in &mut *outputs {
                 memories.push(output.bytes_mut()?.as_mut_ptr());
             }
-            // SAFETY: the layout was made for inputs of these shapes, whose dtypes are those of the plan; outputs are new.
+            // SAFETY: the layout was made for inputs of these shapes, whose dtypes are those of the plan; outputs are new, or in the
+            // place of inputs of which no chunk is read once the output's is written.
             unsafe { program.run(&memories, &singles) };
         }
         Ok(())
     }
-}
-
-/// Whether the inputs are of the dtypes that the group was made for.
-fn of_types(inputs: &[&Tensor], types: &[DType]) -> bool {
-    inputs.iter().zip(types).all(|(input, dtype)| input.dtype() == *dtype)
 }

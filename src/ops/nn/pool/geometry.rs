@@ -166,15 +166,27 @@ impl Geometry {
     /// the place of the output in its row, and that of the input in its image.
     #[inline(always)]
     pub fn windows(&self, row: usize, mut each: impl FnMut(usize, usize)) {
+        for x in 0..self.axes[2].output {
+            self.window(
+                row,
+                x,
+                #[inline(always)]
+                |from| each(x * self.channels, from),
+            );
+        }
+    }
+
+    /// Calls the function for each input position in the window of an output position of a row, in order: its place in the
+    /// image.
+    #[inline(always)]
+    pub fn window(&self, row: usize, x: usize, mut each: impl FnMut(usize)) {
         let [depth, height, width] = &self.axes;
         let (z, y) = (row / height.output, row % height.output);
-        for x in 0..width.output {
-            for iz in depth.range(z) {
-                for iy in height.range(y) {
-                    let line = (iz * height.input + iy) * width.input;
-                    for ix in width.range(x) {
-                        each(x * self.channels, (line + ix) * self.channels);
-                    }
+        for iz in depth.range(z) {
+            for iy in height.range(y) {
+                let line = (iz * height.input + iy) * width.input;
+                for ix in width.range(x) {
+                    each((line + ix) * self.channels);
                 }
             }
         }

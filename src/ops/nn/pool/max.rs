@@ -14,6 +14,9 @@ impl<T: Element + PartialOrd + Bounded + Num> Ordered for T {}
 /// Elements that one thread reads at least.
 const GRAIN: usize = 16 << 10;
 
+/// Channels that are computed at once: a loop of a known length becomes vectors as a whole.
+const BLOCK: usize = 16;
+
 /// Rows of the output for one thread.
 fn grain(geometry: &Geometry) -> usize {
     let window: usize = geometry.axes.iter().map(|a| a.window).product();
@@ -33,25 +36,39 @@ pub(super) fn forward<T: Ordered>(geometry: &Geometry, input: &[T], output: &mut
     }
     let (rows, channels) = (geometry.rows(), geometry.channels);
     parallel_pieces(output, geometry.row(), grain(geometry), |first, piece| {
+        let mut taps: Vec<usize> = Vec::new();
         for (i, out) in piece.chunks_exact_mut(geometry.row()).enumerate() {
             let (batch, row) = ((first + i) / rows, (first + i) % rows);
             let image = &input[batch * geometry.image()..][..geometry.image()];
-            out.fill(T::min_value());
             vectorize(
                 #[inline(always)]
                 || {
-                    geometry.windows(
-                        row,
-                        #[inline(always)]
-                        |to, from| {
-                            let pairs = out[to..to + channels].iter_mut().zip(&image[from..from + channels]);
-                            pairs.for_each(|(m, &x)| *m = if x > *m { x } else { *m });
-                        },
-                    );
+                    for (x, out) in out.chunks_exact_mut(channels).enumerate() {
+                        taps.clear();
+                        geometry.window(row, x, |from| taps.push(from));
+                        let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
+                        for (out, at) in blocks.iter_mut().zip((0..).step_by(BLOCK)) {
+                            *out = window_maxima(image, &taps, at);
+                        }
+                        for (out, at) in rest.iter_mut().zip(channels / BLOCK * BLOCK..) {
+                            [*out] = window_maxima(image, &taps, at);
+                        }
+                    }
                 },
             );
         }
     });
+}
+
+/// The maxima over a window of some channels from channel `at` on.
+#[inline(always)]
+fn window_maxima<T: Ordered, const N: usize>(image: &[T], taps: &[usize], at: usize) -> [T; N] {
+    let mut maxima = [T::min_value(); N];
+    for tap in taps {
+        let values = &image[tap + at..][..N];
+        maxima = std::array::from_fn(|c| if values[c] > maxima[c] { values[c] } else { maxima[c] });
+    }
+    maxima
 }
 
 /// The place of each maximum in its image: the first, where several are equal. A window's first element counts even if it
@@ -86,59 +103,66 @@ pub(super) fn places<T: Ordered>(geometry: &Geometry, input: &[T]) -> Vec<i64> {
 
 /// The gradient of the input: each output's gradient goes to where its maximum stands, as [`places`] finds it.
 pub(super) fn backprop<T: Ordered>(geometry: &Geometry, input: &[T], out_backprop: &[T], output: &mut [T]) {
-    const NONE: u32 = u32::MAX;
-    output.fill(T::zero());
     let (row, image, channels) = (geometry.row(), geometry.image(), geometry.channels);
     let each = geometry.rows() * row;
     if each == 0 || image == 0 {
-        return;
-    }
-    if image >= NONE as usize {
-        return backprop_to(&places(geometry, input), each, image, out_backprop, output);
+        return output.fill(T::zero());
     }
     parallel_pieces(output, image, GRAIN.div_ceil(image), |first, piece| {
-        let (mut maxima, mut places) = (vec![T::zero(); row], vec![NONE; row]);
+        let mut taps: Vec<usize> = Vec::new();
         for (i, sums) in piece.chunks_exact_mut(image).enumerate() {
+            sums.fill(T::zero());
             let source = &input[(first + i) * image..][..image];
             let gradients = &out_backprop[(first + i) * each..][..each];
             for (y, gradients) in gradients.chunks_exact(row).enumerate() {
-                places.fill(NONE);
                 vectorize(
                     #[inline(always)]
                     || {
-                        geometry.windows(
-                            y,
-                            #[inline(always)]
-                            |to, from| {
-                                let (maxima, places) = (&mut maxima[to..to + channels], &mut places[to..to + channels]);
-                                let source = &source[from..from + channels];
-                                for c in 0..channels {
-                                    let larger = places[c] == NONE || maxima[c] < source[c];
-                                    maxima[c] = if larger { source[c] } else { maxima[c] };
-                                    places[c] = if larger { (from + c) as u32 } else { places[c] };
-                                }
-                            },
-                        );
+                        for (x, gradients) in gradients.chunks_exact(channels).enumerate() {
+                            taps.clear();
+                            geometry.window(y, x, |from| taps.push(from));
+                            let (blocks, rest) = gradients.as_chunks::<BLOCK>();
+                            for (gradients, at) in blocks.iter().zip((0..).step_by(BLOCK)) {
+                                backprop_window(source, sums, gradients, &taps, at);
+                            }
+                            for (gradient, at) in rest.iter().zip(channels / BLOCK * BLOCK..) {
+                                backprop_window(source, sums, &[*gradient], &taps, at);
+                            }
+                        }
                     },
                 );
-                for (&place, &gradient) in places.iter().zip(gradients) {
-                    if let Some(sum) = sums.get_mut(place as usize) {
-                        *sum = *sum + gradient;
-                    }
-                }
             }
         }
     });
 }
 
-/// Adds gradients, `each` of an image, to their places in images.
-fn backprop_to<T: Ordered>(places: &[i64], each: usize, image: usize, out_backprop: &[T], output: &mut [T]) {
-    let images = output.chunks_exact_mut(image);
-    for (image, (places, gradients)) in images.zip(places.chunks_exact(each).zip(out_backprop.chunks_exact(each))) {
-        for (&place, &gradient) in places.iter().zip(gradients) {
-            if let Some(x) = usize::try_from(place).ok().and_then(|p| image.get_mut(p)) {
-                *x = *x + gradient;
-            }
+/// Adds the gradients of some channels of one output, from channel `at` on, to where the maxima stand among the window's taps.
+#[inline(always)]
+fn backprop_window<T: Ordered, const N: usize>(source: &[T], sums: &mut [T], gradients: &[T; N], taps: &[usize], at: usize) {
+    /// Up to so many taps are added to as a whole, zeros where there is no maximum; this takes vectors.
+    const FEW: usize = 16;
+    let [first, rest @ ..] = taps else { return };
+    // Arrays as a whole, step by step, are what becomes vectors.
+    let mut maxima: [T; N] = std::array::from_fn(|c| source[first + at + c]);
+    let mut winners = [0u32; N];
+    for (number, tap) in (1..).zip(rest) {
+        let values = &source[tap + at..][..N];
+        let larger: [bool; N] = std::array::from_fn(|c| maxima[c] < values[c]);
+        maxima = std::array::from_fn(|c| if larger[c] { values[c] } else { maxima[c] });
+        winners = std::array::from_fn(|c| if larger[c] { number } else { winners[c] });
+    }
+    if taps.len() > FEW {
+        for c in 0..N {
+            let sum = &mut sums[taps[winners[c] as usize] + at + c];
+            *sum = *sum + gradients[c];
+        }
+        return;
+    }
+    for (number, tap) in (0..).zip(taps) {
+        let sums = &mut sums[tap + at..][..N];
+        let added: [T; N] = std::array::from_fn(|c| if winners[c] == number { gradients[c] } else { T::zero() });
+        for c in 0..N {
+            sums[c] = sums[c] + added[c];
         }
     }
 }
