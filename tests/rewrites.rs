@@ -133,6 +133,37 @@ fn random_elementwise_graphs() -> Result<()> {
     Ok(())
 }
 
+/// Groups over tensors so large that outputs are written over inputs that nobody else holds: inputs that are read once more
+/// later, that are fetched, that repeat, and parts.
+#[test]
+fn large_elementwise_groups() -> Result<()> {
+    let mut random = Random(11);
+    for dims in [[70, 300], [300, 64]] {
+        let g = Graph::new();
+        let feeds = [
+            (g.placeholder(DType::Float, Shape::unknown())?, random.tensor(&dims)),
+            (g.placeholder(DType::Float, Shape::unknown())?, random.tensor(&dims[1..])),
+        ];
+        // What no group computes.
+        let outside = |x: Output| g.op("Sin").input(x).output();
+        let (x, row) = (outside(feeds[0].0)?, outside(feeds[1].0)?);
+        let tanh = g.tanh(x)?;
+        let again = g.mul(tanh, x)?;
+        let chain = g.op("Relu").input(g.sub(g.mul(outside(again)?, 2f32)?, row)?).output()?;
+        let two = g.add(g.neg(outside(chain)?)?, g.square(outside(tanh)?)?)?;
+        let axis = g.constant(1i32)?;
+        let whole = outside(two)?;
+        let split = g.op("Split").input(axis).input(whole).attr("num_split", 2i64).finish()?;
+        let parts = g.mul(g.sigmoid(split.output(0))?, split.output(1))?;
+        let feeds: Vec<(Output, &Tensor)> = feeds.iter().map(|(o, t)| (*o, t)).collect();
+        let all: [&[Output]; 5] = [&[two], &[tanh, again], &[parts], &[x, again, chain, two], &[tanh, whole, parts]];
+        for (at, fetches) in all.into_iter().enumerate() {
+            check(&format!("{dims:?}, fetches {at}"), &g, fetches, &feeds);
+        }
+    }
+    Ok(())
+}
+
 /// Outputs, states and gradients of recurrent networks, with several batch sizes, layers and lengths.
 #[test]
 fn recurrent_networks() -> Result<()> {

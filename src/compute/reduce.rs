@@ -13,6 +13,8 @@ const BLOCK: usize = 1 << 10;
 const GRAIN: usize = 32;
 /// Rows whose column sums are added in one go.
 const ROWS: usize = 64;
+/// Columns that one thread sums at least.
+const COLUMNS: usize = 64;
 
 /// The sum of all elements; zero for none.
 pub fn sum<T: Real>(x: &[T]) -> T {
@@ -171,31 +173,73 @@ impl<T: Real> Kernel<T> for BlockExtremum<'_, T> {
     }
 }
 
-/// `sums[j] = x[0, j] + x[1, j] + ...` for rows of `sums.len()` elements, as of a bias's gradient; or added to `sums`.
-pub fn sum_rows<T: Real>(x: &[T], sums: &mut [T], accumulate: bool) {
+/// `sums[j] = x[0, j] + x[1, j] + ...` for rows of `sums.len()` elements, as of a bias's gradient.
+pub fn sum_rows<T: Real>(x: &[T], sums: &mut [T]) {
     let columns = sums.len();
     if columns == 0 {
         return;
     }
     assert!(x.len().is_multiple_of(columns), "{} elements aren't rows of {columns}", x.len());
-    let rows = x.len() / columns;
-    let to = SharedMut(sums.as_mut_ptr());
-    parallel_for(columns.div_ceil(64), (1usize << 15).div_ceil(64 * rows.max(1)), |units| {
-        let columns_here = units.start * 64..(units.end * 64).min(columns);
-        // SAFETY: the pieces take different columns.
-        let sums = unsafe { std::slice::from_raw_parts_mut(to.get().add(columns_here.start), columns_here.len()) };
-        if !accumulate {
-            sums.fill(T::zero());
-        }
-        let mut block = scratch::take::<T>(columns_here.len());
-        for rows in x.chunks(ROWS * columns) {
-            block.fill(T::zero());
-            for row in rows.chunks_exact(columns) {
-                dispatch(Add { to: &mut block, x: &row[columns_here.clone()] });
-            }
-            dispatch(Add { to: sums, x: &block });
+    let (blocks, units) = (x.len().div_ceil(ROWS * columns), columns.div_ceil(COLUMNS));
+    let mut all = scratch::take::<T>(blocks * columns);
+    let to = SharedMut(all.as_mut_ptr());
+    parallel_for(blocks * units, (1usize << 15).div_ceil(ROWS * COLUMNS.min(columns)), |pieces| {
+        for piece in pieces {
+            let (block, first) = (piece / units, piece % units * COLUMNS);
+            let rows = &x[block * ROWS * columns..((block + 1) * ROWS * columns).min(x.len())];
+            let count = COLUMNS.min(columns - first);
+            // SAFETY: the pieces take different blocks or columns.
+            let to = unsafe { std::slice::from_raw_parts_mut(to.get().add(block * columns + first), count) };
+            dispatch(SumRows { rows, columns, first, to });
         }
     });
+    sums.fill(T::zero());
+    all.chunks_exact(columns).for_each(|block| dispatch(Add { to: sums, x: block }));
+}
+
+/// Sums of the columns from `first` on, over some rows.
+struct SumRows<'a, T> {
+    rows: &'a [T],
+    columns: usize,
+    first: usize,
+    to: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for SumRows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<Elem = T>>(self, l: L) {
+        let SumRows { rows, columns, first, to } = self;
+        let mut at = 0;
+        while at < to.len() {
+            let left = to.len() - at;
+            // SAFETY: the columns lie in the rows and in `to`.
+            unsafe {
+                let from = |row: &[T], v: usize| row.as_ptr().add(first + at + v * L::N);
+                if left >= 4 * L::N {
+                    // Sums of their own for four vectors: an addition waits for the one before.
+                    let mut sums = [l.splat(T::zero()); 4];
+                    for row in rows.chunks_exact(columns) {
+                        (0..4).for_each(|v| sums[v] = l.add(sums[v], l.load(from(row, v))));
+                    }
+                    (0..4).for_each(|v| l.store(to.as_mut_ptr().add(at + v * L::N), sums[v]));
+                    at += 4 * L::N;
+                } else {
+                    let count = left.min(L::N);
+                    let mut sum = l.splat(T::zero());
+                    for row in rows.chunks_exact(columns) {
+                        sum = l.add(sum, if count == L::N { l.load(from(row, 0)) } else { l.load_first(from(row, 0), count) });
+                    }
+                    match count == L::N {
+                        true => l.store(to.as_mut_ptr().add(at), sum),
+                        false => l.store_first(to.as_mut_ptr().add(at), sum, count),
+                    }
+                    at += count;
+                }
+            }
+        }
+    }
 }
 
 /// `to[i] += x[i]`
@@ -213,19 +257,6 @@ impl<T: Real> Kernel<T> for Add<'_, T> {
             *to += *x;
         }
     }
-}
-
-/// `x[i, j] += bias[j]` for rows of `bias.len()` elements.
-pub fn add_bias<T: Real>(x: &mut [T], bias: &[T]) {
-    if bias.is_empty() {
-        return;
-    }
-    assert!(x.len().is_multiple_of(bias.len()), "{} elements aren't rows of {}", x.len(), bias.len());
-    parallel_pieces(x, bias.len(), (1usize << 15).div_ceil(bias.len()), |_, rows| {
-        for row in rows.chunks_exact_mut(bias.len()) {
-            dispatch(Add { to: row, x: bias });
-        }
-    });
 }
 
 #[cfg(test)]
@@ -289,20 +320,14 @@ mod tests {
     #[test]
     fn rows() {
         at_every_level(|| {
-            for (rows, columns) in [(0, 3), (1, 1), (3, 5), (70, 17), (200, 64), (5, 1000)] {
+            for (rows, columns) in [(0, 3), (1, 1), (3, 5), (70, 17), (200, 64), (5, 1000), (3000, 24)] {
                 let x: Vec<f32> = (0..rows * columns).map(|i| (i % 13) as f32).collect();
                 let mut sums = vec![1.0; columns];
-                sum_rows(&x, &mut sums, true);
+                sum_rows(&x, &mut sums);
                 let expected = |j: usize| (0..rows).map(|i| x[i * columns + j]).sum::<f32>();
-                assert!((0..columns).all(|j| sums[j] == expected(j) + 1.0), "[{rows}, {columns}]");
-                sum_rows(&x, &mut sums, false);
                 assert!((0..columns).all(|j| sums[j] == expected(j)), "[{rows}, {columns}]");
-                let mut y = x.clone();
-                add_bias(&mut y, &sums);
-                assert!((0..y.len()).all(|i| y[i] == x[i] + sums[i % columns]));
             }
-            sum_rows::<f32>(&[], &mut [], false);
-            add_bias::<f32>(&mut [], &[]);
+            sum_rows::<f32>(&[], &mut []);
         });
     }
 }

@@ -146,9 +146,10 @@ fn map<T: Element>(ctx: &mut KernelCtx, function: impl Fn(T) -> T + Sync) -> Res
     ctx.set(0, output)
 }
 
-/// Applies a function to the elements of gradients and features (or outputs), which must be as many.
+/// Applies a function to the elements of gradients and features (or outputs), which must be as many; in the place of the
+/// gradients where nothing else holds them.
 fn map2<T: Element>(ctx: &mut KernelCtx, function: impl Fn(T, T) -> T + Sync) -> Result<()> {
-    let (gradients, features) = (ctx.take(0)?, ctx.take(1)?);
+    let (mut gradients, features) = (ctx.take(0)?, ctx.take(1)?);
     if gradients.dims() != features.dims() {
         bail!(
             InvalidArgument,
@@ -157,6 +158,17 @@ fn map2<T: Element>(ctx: &mut KernelCtx, function: impl Fn(T, T) -> T + Sync) ->
             gradients.dims(),
             features.dims()
         );
+    }
+    if gradients.is_unique() {
+        let x = features.as_slice::<T>()?;
+        parallel_pieces(gradients.as_mut_slice::<T>()?, 1, GRAIN, |start, piece| {
+            let x = &x[start..start + piece.len()];
+            vectorize(
+                #[inline(always)]
+                || piece.iter_mut().zip(x).for_each(|(g, &x)| *g = function(*g, x)),
+            );
+        });
+        return ctx.set(0, gradients);
     }
     let mut output = Tensor::uninit(gradients.dtype(), gradients.dims())?;
     let (g, x) = (gradients.as_slice::<T>()?, features.as_slice::<T>()?);

@@ -1,8 +1,10 @@
 //! Adding a vector to the channels of a tensor.
 
 use super::gradients::activation as gradients;
+use crate::compute::lanes::Real;
 use crate::compute::level::vectorize;
 use crate::compute::pool::parallel_pieces;
+use crate::compute::reduce;
 use crate::error::{Result, bail};
 use crate::graph::op::{Grad, InferCtx, Kernel, KernelCtx, Op};
 use crate::tensor::{DType, Element, Shape, Tensor, dispatch};
@@ -141,6 +143,8 @@ fn bias_add_grad(ctx: &mut KernelCtx) -> Result<()> {
     let output = match value.dtype() {
         DType::Half => narrow_sums(&value, channels, inner, f16::to_f32, f16::from_f32)?,
         DType::Bfloat16 => narrow_sums(&value, channels, inner, bf16::to_f32, bf16::from_f32)?,
+        DType::Float if inner == 1 => sums_of_rows::<f32>(&value, channels)?,
+        DType::Double if inner == 1 => sums_of_rows::<f64>(&value, channels)?,
         dtype => dispatch!(dtype, numbers, T => Tensor::from(sums(value.as_slice::<T>()?, channels, inner))),
     };
     ctx.set(0, output)
@@ -155,6 +159,12 @@ fn narrow_sums<T: Element>(
 ) -> Result<Tensor> {
     let wide: Vec<f32> = value.as_slice::<T>()?.iter().map(|&x| widen(x)).collect();
     Ok(Tensor::from(sums(&wide, channels, inner).into_iter().map(narrow).collect::<Vec<T>>()))
+}
+
+fn sums_of_rows<T: Element + Real>(value: &Tensor, channels: usize) -> Result<Tensor> {
+    let mut sums = vec![T::default(); channels];
+    reduce::sum_rows(value.as_slice::<T>()?, &mut sums);
+    Ok(Tensor::from(sums))
 }
 
 /// Sums over all but the channel dimension.
