@@ -65,10 +65,19 @@ pub(super) fn forward<T: Ordered>(geometry: &Geometry, input: &[T], output: &mut
 fn window_maxima<T: Ordered, const N: usize>(image: &[T], taps: &[usize], at: usize) -> [T; N] {
     let mut maxima = [T::min_value(); N];
     for tap in taps {
-        let values = &image[tap + at..][..N];
-        maxima = std::array::from_fn(|c| if values[c] > maxima[c] { values[c] } else { maxima[c] });
+        let values: [T; N] = block(image, tap + at);
+        for c in 0..N {
+            maxima[c] = if values[c] > maxima[c] { values[c] } else { maxima[c] };
+        }
     }
     maxima
+}
+
+/// Some elements, read as a whole: what is read one by one, where it is needed, becomes branches.
+#[inline(always)]
+fn block<T: Copy, const N: usize>(from: &[T], at: usize) -> [T; N] {
+    let values: &[T; N] = from[at..][..N].try_into().expect("as many elements");
+    *values
 }
 
 /// The place of each maximum in its image: the first, where several are equal. A window's first element counts even if it
@@ -142,15 +151,17 @@ fn backprop_window<T: Ordered, const N: usize>(source: &[T], sums: &mut [T], gra
     /// Up to so many taps are added to as a whole, zeros where there is no maximum; this takes vectors.
     const FEW: usize = 16;
     let [first, rest @ ..] = taps else { return };
-    // Arrays as a whole, step by step, are what becomes vectors.
-    let mut maxima: [T; N] = std::array::from_fn(|c| source[first + at + c]);
+    let mut maxima: [T; N] = block(source, first + at);
     let mut winners = [0u32; N];
     for (number, tap) in (1..).zip(rest) {
-        let values = &source[tap + at..][..N];
-        let larger: [bool; N] = std::array::from_fn(|c| maxima[c] < values[c]);
-        maxima = std::array::from_fn(|c| if larger[c] { values[c] } else { maxima[c] });
-        winners = std::array::from_fn(|c| if larger[c] { number } else { winners[c] });
+        let values: [T; N] = block(source, tap + at);
+        for c in 0..N {
+            let larger = maxima[c] < values[c];
+            maxima[c] = if larger { values[c] } else { maxima[c] };
+            winners[c] = if larger { number } else { winners[c] };
+        }
     }
+    let gradients = *gradients;
     if taps.len() > FEW {
         for c in 0..N {
             let sum = &mut sums[taps[winners[c] as usize] + at + c];
@@ -160,9 +171,8 @@ fn backprop_window<T: Ordered, const N: usize>(source: &[T], sums: &mut [T], gra
     }
     for (number, tap) in (0..).zip(taps) {
         let sums = &mut sums[tap + at..][..N];
-        let added: [T; N] = std::array::from_fn(|c| if winners[c] == number { gradients[c] } else { T::zero() });
         for c in 0..N {
-            sums[c] = sums[c] + added[c];
+            sums[c] = sums[c] + if winners[c] == number { gradients[c] } else { T::zero() };
         }
     }
 }
