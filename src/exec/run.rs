@@ -23,8 +23,12 @@ pub(crate) struct Plan {
     pub(super) num_feeds: usize,
 }
 
+/// Values that are in their slots from the start.
+pub(super) type Constants = Vec<(usize, Value)>;
+
 /// Nodes that run in a fixed order.
 pub(super) struct Region {
+    pub constants: Constants,
     pub items: Vec<Item>,
     pub num_slots: usize,
     /// Flags tell whether a node that others wait for ran.
@@ -107,6 +111,7 @@ pub(super) enum Body {
 
 /// The body of a loop of the usual form.
 pub(super) struct LoopBody {
+    pub constants: Constants,
     /// What the condition needs and is the same at each iteration.
     pub once_condition: Vec<Item>,
     pub condition: Vec<Item>,
@@ -167,12 +172,13 @@ struct Memory {
 }
 
 impl Memory {
-    fn new(slots: usize, flags: usize) -> Memory {
-        Memory {
-            slots: std::iter::repeat_with(Value::default).take(slots).collect(),
-            flags: vec![false; flags],
-            scratch: Vec::new(),
+    fn new(num_slots: usize, flags: usize, constants: &Constants) -> Memory {
+        let mut slots = Vec::with_capacity(num_slots);
+        slots.resize_with(num_slots, Value::default);
+        for (slot, value) in constants {
+            slots[*slot] = value.clone();
         }
+        Memory { slots, flags: vec![false; flags], scratch: Vec::new() }
     }
 
     fn set_flag(&mut self, flag: u32, value: bool) {
@@ -203,7 +209,7 @@ impl Plan {
         let id = next_step();
         let step = StepState { session: options.session, caller: options.caller, objects: Mutex::default(), id };
         let runner = Runner { step, cancelled: options.cancelled, tracer: options.tracer };
-        let mut memory = Memory::new(self.root.num_slots, self.root.num_flags);
+        let mut memory = Memory::new(self.root.num_slots, self.root.num_flags, &self.root.constants);
         if feeds.len() != self.num_feeds {
             bail!(Internal, "{} feeds for a plan of {}", feeds.len(), self.num_feeds);
         }
@@ -366,8 +372,8 @@ impl Runner<'_> {
     /// Takes a loop's values in.
     fn begin(&self, frame: &Frame, outer: &mut Memory) -> Result<BegunFrame> {
         let mut memory = match &frame.body {
-            Body::General(region, _) => Memory::new(region.num_slots, region.num_flags),
-            Body::Usual(body) => Memory::new(body.num_slots, body.num_flags),
+            Body::General(region, _) => Memory::new(region.num_slots, region.num_flags, &region.constants),
+            Body::Usual(body) => Memory::new(body.num_slots, body.num_flags, &body.constants),
         };
         let mut any = false;
         for enter in &frame.enters {

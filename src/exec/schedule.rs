@@ -5,10 +5,13 @@ use super::dataflow::{Action, Dataflow, Grouped, Source};
 use super::frames::{self, Frames, ROOT};
 use super::fuse;
 use super::loops::{self, UsualLoop};
-use super::run::{Body, Carry, EnterStep, Frame, FunctionCall, Input, Item, LoopBody, NO_FLAG, Plan, Region, Run, Step};
+use super::run::{
+    Body, Carry, Constants, EnterStep, Frame, FunctionCall, Input, Item, LoopBody, NO_FLAG, Plan, Region, Run, Step,
+};
 use crate::compute::pages;
 use crate::error::{Result, bail};
 use crate::graph::op::{Control, Kernel, PrepareCtx, PrepareFn, SessionState};
+use crate::graph::run_alone;
 use crate::proto::NameAttrList;
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use smallvec::SmallVec;
@@ -49,6 +52,8 @@ struct Scheduler<'a> {
     meets: Vec<usize>,
     /// Whether nodes that only pass their input on share its slot.
     share_passing: bool,
+    /// Whether constants are in place from the start.
+    place_constants: bool,
     fuse: bool,
     hoist: bool,
     /// Whether loops may run at the same time.
@@ -108,6 +113,7 @@ pub(super) fn schedule(flow: Dataflow, session: &Arc<SessionState>, rewrites: &R
         apart,
         meets,
         share_passing: simplify,
+        place_constants: rewrites.fold_constants,
         fuse: rewrites.fuse_elementwise,
         hoist: rewrites.hoist_invariants,
         side_by_side: rewrites.loops_side_by_side,
@@ -127,6 +133,7 @@ pub(super) fn schedule(flow: Dataflow, session: &Arc<SessionState>, rewrites: &R
         .collect::<Result<_>>()?;
     let mut keep = vec![false; root.num_slots];
     keep[..feeds].fill(true);
+    root.constants.iter().for_each(|c| keep[c.0] = true);
     fetches.iter().for_each(|&f| keep[f] = true);
     mark_last_uses(&mut root.items, &keep, &mut vec![false; keep.len()]);
     Ok(Plan { root, fetches, num_feeds: feeds })
@@ -297,6 +304,7 @@ impl Scheduler<'_> {
         for unit in order {
             self.emit(unit, ROOT, false, &mut counts, &mut items)?;
         }
+        let constants = self.take_constants(&mut items);
         if self.fuse {
             let mut fetched = vec![false; counts.slots];
             for &fetch in &self.flow.fetches {
@@ -306,7 +314,27 @@ impl Scheduler<'_> {
             }
             fuse::fuse(&mut items, &|slot| fetched[slot]);
         }
-        Ok(Region { items, num_slots: counts.slots, num_flags: counts.flags as usize })
+        Ok(Region { constants, items, num_slots: counts.slots, num_flags: counts.flags as usize })
+    }
+
+    /// Takes out the steps that give the same at every run: constants, and references to variables.
+    fn take_constants(&self, items: &mut Vec<Item>) -> Constants {
+        let mut constants = Constants::new();
+        let mut take = |step: &Step| {
+            let Run::Prepared(kernel) = &step.run else { return false };
+            let is_free = step.inputs.is_empty() && step.controls.is_empty() && step.flag == NO_FLAG;
+            if !is_free || !step.is_pure && !matches!(step.info.op, "VariableV2" | "Variable") {
+                return false;
+            }
+            // A node that fails does so when it runs.
+            let Ok(values) = run_alone(&step.info, self.session, &mut Vec::new(), kernel) else { return false };
+            constants.extend((step.outputs..).zip(values));
+            true
+        };
+        if self.place_constants {
+            items.retain(|item| !matches!(item, Item::Step(step) if take(step)));
+        }
+        constants
     }
 
     /// Adds the item of a unit; `unsure` where the region's values may all be dead.
@@ -436,7 +464,8 @@ impl Scheduler<'_> {
         carries.iter().for_each(|c| keep[c.from] = true);
         mark_last_uses(&mut items, &keep, &mut vec![false; keep.len()]);
         self.number_exits(inner, &mut items);
-        Ok(Body::General(Region { items, num_slots: counts.slots, num_flags: counts.flags as usize }, carries))
+        let constants = Constants::new();
+        Ok(Body::General(Region { constants, items, num_slots: counts.slots, num_flags: counts.flags as usize }, carries))
     }
 
     /// Tells each Exit step its number in the frame's list.
@@ -527,6 +556,9 @@ impl Scheduler<'_> {
         }
         let mut keep = vec![false; counts.slots];
         enters.iter().filter(|e| e.is_constant).for_each(|e| keep[e.slot] = true);
+        let mut constants = self.take_constants(&mut condition);
+        constants.extend(self.take_constants(&mut body));
+        constants.iter().for_each(|c| keep[c.0] = true);
         let (mut once_condition, mut once_body) = (Vec::new(), Vec::new());
         if self.hoist {
             once_condition = take_invariants(&mut condition, &mut keep);
@@ -556,6 +588,7 @@ impl Scheduler<'_> {
         let shares = |at: usize| keep[nexts[at]] || nexts[at + 1..].contains(&nexts[at]);
         let vars = vars.iter().zip(&nexts).enumerate().map(|(at, (&slot, &next))| (slot, next, shares(at))).collect();
         Ok(LoopBody {
+            constants,
             once_condition,
             condition,
             predicate,

@@ -205,14 +205,25 @@ impl Caller for NoFunctions {
 /// Runs a pure kernel outside of any session.
 pub(crate) fn run_pure(node: &Arc<NodeInfo>, kernel: Kernel, mut inputs: Vec<Value>) -> Result<Vec<Value>> {
     let session = Arc::new(SessionState::default());
-    let step = StepState { session: &session, caller: &NoFunctions, objects: Mutex::default(), id: 0 };
-    let mut outputs = vec![Value::Dead; node.output_types.len()];
-    let mut ctx = KernelCtx { node, inputs: &mut inputs, outputs: &mut outputs, step: &step };
     match kernel {
-        Kernel::Pure(run) => run(&mut ctx)?,
-        Kernel::PurePrepared(prepare) => prepare(&PrepareCtx { node, session: &session })?(&mut ctx)?,
+        Kernel::Pure(run) => run_alone(node, &session, &mut inputs, run),
+        Kernel::PurePrepared(prepare) => {
+            run_alone(node, &session, &mut inputs, prepare(&PrepareCtx { node, session: &session })?)
+        }
         _ => bail!(Internal, "{} isn't pure", node.op),
     }
+}
+
+/// Runs a kernel that needs no step around it.
+pub(crate) fn run_alone(
+    node: &Arc<NodeInfo>,
+    session: &Arc<SessionState>,
+    inputs: &mut Vec<Value>,
+    kernel: impl Fn(&mut KernelCtx) -> Result<()>,
+) -> Result<Vec<Value>> {
+    let step = StepState { session, caller: &NoFunctions, objects: Mutex::default(), id: 0 };
+    let mut outputs = vec![Value::Dead; node.output_types.len()];
+    kernel(&mut KernelCtx { node, inputs, outputs: &mut outputs, step: &step })?;
     Ok(outputs)
 }
 

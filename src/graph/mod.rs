@@ -22,7 +22,7 @@ mod view;
 pub use builder::OpBuilder;
 pub use collection::{CollectionItem, CollectionObject};
 pub use gradient::{Gradient, Grads, IndexedSlices};
-pub(crate) use infer::{KnownInterfaces, run_pure};
+pub(crate) use infer::{KnownInterfaces, run_alone, run_pure};
 pub(crate) use message::FunctionRecord;
 pub use message::ImportOptions;
 pub(crate) use names::edit_distance;

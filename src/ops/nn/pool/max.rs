@@ -148,33 +148,39 @@ pub(super) fn backprop<T: Ordered>(geometry: &Geometry, input: &[T], out_backpro
 /// Adds the gradients of some channels of one output, from channel `at` on, to where the maxima stand among the window's taps.
 #[inline(always)]
 fn backprop_window<T: Ordered, const N: usize>(source: &[T], sums: &mut [T], gradients: &[T; N], taps: &[usize], at: usize) {
-    /// Up to so many taps are added to as a whole, zeros where there is no maximum; this takes vectors.
-    const FEW: usize = 16;
     let [first, rest @ ..] = taps else { return };
     let mut maxima: [T; N] = block(source, first + at);
-    let mut winners = [0u32; N];
-    for (number, tap) in (1..).zip(rest) {
+    for tap in rest {
         let values: [T; N] = block(source, tap + at);
         for c in 0..N {
-            let larger = maxima[c] < values[c];
-            maxima[c] = if larger { values[c] } else { maxima[c] };
-            winners[c] = if larger { number } else { winners[c] };
+            maxima[c] = if maxima[c] < values[c] { values[c] } else { maxima[c] };
         }
     }
-    let gradients = *gradients;
-    if taps.len() > FEW {
-        for c in 0..N {
-            let sum = &mut sums[taps[winners[c] as usize] + at + c];
-            *sum = *sum + gradients[c];
-        }
-        return;
+    let mut left = *gradients;
+    // If the first is NaN, so is the maximum.
+    give(source, sums, &mut left, first + at, |value, c| !(value < maxima[c]));
+    for tap in rest {
+        give(source, sums, &mut left, tap + at, |value, c| value == maxima[c]);
     }
-    for (number, tap) in (0..).zip(taps) {
-        let sums = &mut sums[tap + at..][..N];
-        for c in 0..N {
-            sums[c] = sums[c] + if winners[c] == number { gradients[c] } else { T::zero() };
-        }
+}
+
+/// Adds what is left of gradients to the elements from `at` on that are the maxima, and zero to the others, which takes vectors.
+#[inline(always)]
+fn give<T: Ordered, const N: usize>(
+    source: &[T],
+    sums: &mut [T],
+    left: &mut [T; N],
+    at: usize,
+    is_maximum: impl Fn(T, usize) -> bool,
+) {
+    let values: [T; N] = block(source, at);
+    let mut all: [T; N] = block(sums, at);
+    for c in 0..N {
+        let found = is_maximum(values[c], c);
+        all[c] = all[c] + if found { left[c] } else { T::zero() };
+        left[c] = if found { T::zero() } else { left[c] };
     }
+    sums[at..][..N].copy_from_slice(&all);
 }
 
 /// The gradient of [`backprop`] with respect to the gradients of the output: the element of `gradients` that stands where
