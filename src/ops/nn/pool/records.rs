@@ -55,6 +55,7 @@ pub(in crate::ops) static OPS: &[Op] = &[
         grad: Grad::Fn(gradients::max_pool_grad),
         rows: &[
             "ksize=[1,1,2,1], strides=[1,1,2,1], padding='VALID'; f32[[[[1] [5] [3] [3]]]], f32[[[[5] [3]]]], f32[[[[7] [8]]]] => f32[[[[0] [7] [8] [0]]]]",
+            "ksize=[1,1,2,1], strides=[1,1,2,1], padding='VALID'; f32[[[[NaN] [5] [2] [NaN]]]], f32[[[[5] [2]]]], f32[[[[7] [8]]]] => f32[[[[7] [0] [8] [0]]]]",
         ],
     },
     Op {
