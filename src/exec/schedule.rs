@@ -269,7 +269,7 @@ impl Scheduler<'_> {
         let key = |at: usize| Reverse((held && apart(at), priority[at], at));
         let mut ready: BinaryHeap<_> = (0..units.len()).filter(|&i| pending[i] == 0).map(key).collect();
         let mut order = Vec::with_capacity(units.len());
-        // Loops that are ready at the same time, then each other unit by itthis.
+        // Loops that are ready at the same time, then each other unit by itself.
         let mut together = Vec::new();
         let mut met = Vec::new();
         while let Some(Reverse((wait, _, at))) = ready.pop() {

@@ -83,6 +83,12 @@ unsafe fn one<A: Copy, R>(args: [*const u8; 3], out: *mut u8, n: usize, f: impl 
     if n < WIDE_FROM {
         return y.iter_mut().zip(x).for_each(|(y, x)| *y = f(*x));
     }
+    wide_one(x, y, f);
+}
+
+/// By wide vectors; not inlined, so that short operands pay nothing for them.
+#[inline(never)]
+fn wide_one<A: Copy, R>(x: &[A], y: &mut [R], f: impl Fn(A) -> R) {
     vectorize(
         #[inline(always)]
         || y.iter_mut().zip(x).for_each(|(y, x)| *y = f(*x)),
@@ -102,6 +108,12 @@ unsafe fn two<A: Copy, R>(args: [*const u8; 3], out: *mut u8, n: usize, f: impl 
     if n < WIDE_FROM {
         return y.iter_mut().zip(a).zip(b).for_each(|((y, a), b)| *y = f(*a, *b));
     }
+    wide_two(a, b, y, f);
+}
+
+/// The same of two operands.
+#[inline(never)]
+fn wide_two<A: Copy, R>(a: &[A], b: &[A], y: &mut [R], f: impl Fn(A, A) -> R) {
     vectorize(
         #[inline(always)]
         || y.iter_mut().zip(a).zip(b).for_each(|((y, a), b)| *y = f(*a, *b)),
