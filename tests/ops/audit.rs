@@ -9,7 +9,7 @@ use crate::{Feed, run_row};
 use flate2::read::GzDecoder;
 use metagraph::graph::op::Kernel;
 use metagraph::proto::MetaGraphDef;
-use metagraph::train::import_meta_graph_def;
+use metagraph::train::{Saver, import_meta_graph_def};
 use metagraph::{
     Graph, Operation, Output, Rewrites, RunMetadata, RunOptions, Session, SessionOptions, Shape, Tensor, numpy, ops,
 };
@@ -82,12 +82,14 @@ impl Audit {
     /// A MetaGraph whose variables are set to their first values.
     fn training_graph(&mut self, bytes: &[u8]) {
         let g = Graph::new();
-        import_meta_graph_def(&g, MetaGraphDef::decode(bytes).unwrap(), &Default::default()).unwrap();
+        let saver = import_meta_graph_def(&g, MetaGraphDef::decode(bytes).unwrap(), &Default::default()).unwrap();
         let session = plain(&g);
         if let Ok(initialize) = g.global_variables_initializer() {
             session.run_targets(&[initialize], &[]).unwrap();
         }
-        self.whole(&session, &[]);
+        let elsewhere = elsewhere(&g, &saver);
+        let feeds: Vec<_> = elsewhere.iter().map(|(filename, place)| (*filename, place)).collect();
+        self.whole(&session, &feeds);
     }
 
     fn model(&mut self, name: &str) {
@@ -107,11 +109,17 @@ impl Audit {
             .map(|name| name.as_str().unwrap())
             .map(|name| (g.get_tensor_by_name(name).unwrap(), &values[&format!("0|feed|{}", name.replace('/', "|"))]))
             .collect();
-        let filename = g.get_tensor_by_name(&saver.as_saver_def().filename_tensor_name).unwrap();
-        let nowhere = Tensor::from(std::env::temp_dir().join("metagraph-nowhere/model").to_str().unwrap());
-        let feeds: Vec<_> = feeds.into_iter().chain([(filename, &nowhere)]).collect();
+        let elsewhere = elsewhere(&g, &saver);
+        let feeds: Vec<_> = feeds.into_iter().chain(elsewhere.iter().map(|(filename, place)| (*filename, place))).collect();
         self.whole(&session, &feeds);
     }
+}
+
+/// The tensor that says where a graph saves, if it does, and a place outside of the project.
+fn elsewhere(g: &Graph, saver: &Saver) -> Option<(Output, Tensor)> {
+    let name = saver.as_saver_def().filename_tensor_name.clone();
+    let place = std::env::temp_dir().join(format!("metagraph-audit-{}/model", std::process::id()));
+    (!name.is_empty()).then(|| (g.get_tensor_by_name(&name).unwrap(), Tensor::from(place.to_str().unwrap())))
 }
 
 /// A session that runs the graph's nodes as they are.
@@ -162,7 +170,6 @@ fn values_are_as_inferred() {
     for (title, text) in programs(include_str!("programs.txt")) {
         audit.program(title, &text.replace("{dir}", dir.to_str().unwrap()));
     }
-    fs::remove_dir_all(&dir).unwrap();
     let folder = format!("{}/tests/fixtures/optimizers", env!("CARGO_MANIFEST_DIR"));
     for entry in fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "pb")) {
         audit.training_graph(&fs::read(entry).unwrap());
@@ -170,6 +177,7 @@ fn values_are_as_inferred() {
     for model in ["conv_classifier", "tagger", "attention", "sampler", "encoder"] {
         audit.model(model);
     }
+    fs::remove_dir_all(&dir).unwrap();
     assert!(audit.wrong.is_empty(), "{} values are not as inferred:\n{}", audit.wrong.len(), audit.wrong.join("\n"));
 
     let runs = |op: &&metagraph::graph::op::Op| !matches!(op.kernel, Kernel::Missing(_)) && op.rows.is_empty();
