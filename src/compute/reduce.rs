@@ -226,16 +226,12 @@ impl<T: Real> Kernel<T> for SumRows<'_, T> {
                     (0..4).for_each(|v| l.store(to.as_mut_ptr().add(at + v * L::N), sums[v]));
                     at += 4 * L::N;
                 } else {
-                    let count = left.min(L::N);
                     let mut sum = l.splat(T::zero());
                     for row in rows.chunks_exact(columns) {
-                        sum = l.add(sum, if count == L::N { l.load(from(row, 0)) } else { l.load_first(from(row, 0), count) });
+                        sum = l.add(sum, l.load_part(from(row, 0), left));
                     }
-                    match count == L::N {
-                        true => l.store(to.as_mut_ptr().add(at), sum),
-                        false => l.store_first(to.as_mut_ptr().add(at), sum, count),
-                    }
-                    at += count;
+                    l.store_part(to.as_mut_ptr().add(at), sum, left);
+                    at += L::N;
                 }
             }
         }

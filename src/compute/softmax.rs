@@ -113,8 +113,8 @@ impl<T: MathReal> Kernel<T> for ExpLess<'_, T> {
             let count = length - at;
             // SAFETY: `count` elements are left in both slices.
             unsafe {
-                let x = load_part(l, self.x.as_ptr().add(at), count);
-                store_part(l, self.out.as_mut_ptr().add(at), Exp.eval(l, l.sub(x, less)), count);
+                let x = l.load_part(self.x.as_ptr().add(at), count);
+                l.store_part(self.out.as_mut_ptr().add(at), Exp.eval(l, l.sub(x, less)), count);
             }
             at += L::N;
         }
@@ -148,35 +148,14 @@ impl<T: MathReal> Kernel<T> for Loss<'_, T> {
             let count = length - at;
             // SAFETY: `count` elements are left in all slices. Lanes past them have a label of zero.
             unsafe {
-                let (x, label) =
-                    (load_part(l, self.x.as_ptr().add(at), count), load_part(l, self.labels.as_ptr().add(at), count));
+                let (x, label) = (l.load_part(self.x.as_ptr().add(at), count), l.load_part(self.labels.as_ptr().add(at), count));
                 let y = self.out.as_mut_ptr().add(at);
                 loss = l.add(loss, l.mul(label, l.sub(log, l.sub(x, less))));
-                store_part(l, y, l.sub(l.mul(load_part(l, y, count), scale), label), count);
+                l.store_part(y, l.sub(l.mul(l.load_part(y, count), scale), label), count);
             }
         }
         l.sum(loss)
     }
-}
-
-/// A row's elements `j..j + count`, where `count` may be less than a vector.
-///
-/// # Safety
-/// They can be read.
-#[inline(always)]
-unsafe fn load_part<L: Lanes>(l: L, from: *const L::Elem, count: usize) -> L::V {
-    // SAFETY: as the caller promises.
-    unsafe { if count >= L::N { l.load(from) } else { l.load_first(from, count) } }
-}
-
-/// Writes the first `count` lanes, or all.
-///
-/// # Safety
-/// They can be written.
-#[inline(always)]
-unsafe fn store_part<L: Lanes>(l: L, to: *mut L::Elem, v: L::V, count: usize) {
-    // SAFETY: as the caller promises.
-    unsafe { if count >= L::N { l.store(to, v) } else { l.store_first(to, v, count) } }
 }
 
 /// Panics unless a slice has the length that its role demands.

@@ -233,10 +233,7 @@ impl Forward<'_> {
                 for (v, sum) in sums.iter().enumerate() {
                     let channel = (first + v) * L::N;
                     let to = self.output.add((pixel + i) * outputs + channel);
-                    match outputs - channel {
-                        left if left >= L::N => l.store(to, *sum),
-                        left => l.store_first(to, *sum, left),
-                    }
+                    l.store_part(to, *sum, outputs - channel);
                 }
             }
         }

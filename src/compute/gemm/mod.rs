@@ -1,7 +1,8 @@
 //! Products of matrices: `C = A B`, `C += A B` or `C = D + A B`.
 //!
 //! f32 and f64 read their operands where they lie where they have few rows or columns, or moderate depth (`direct`), else by
-//! blocks that are laid out first (`blocked`), as matrices may be once for many products (`packed`); half and bfloat16 are computed in f32 and rounded once; other numbers take a plain loop (`generic`), and integers wrap.
+//! blocks that are laid out first (`blocked`), as matrices may be once for many products (`packed`); half and bfloat16 are
+//! computed in f32 and rounded once; other numbers take a plain loop (`generic`), and integers wrap.
 //! A sum's order depends on the shapes and the number of threads, nothing else.
 
 mod blocked;

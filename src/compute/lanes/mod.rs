@@ -90,6 +90,26 @@ pub trait Lanes: Copy + Send + Sync {
     /// They can be written.
     unsafe fn store_first(self, to: *mut Self::Elem, v: Self::V, count: usize);
 
+    /// Reads the first `count` lanes, or all where these are more.
+    ///
+    /// # Safety
+    /// They can be read.
+    #[inline(always)]
+    unsafe fn load_part(self, from: *const Self::Elem, count: usize) -> Self::V {
+        // SAFETY: as the caller promises.
+        unsafe { if count >= Self::N { self.load(from) } else { self.load_first(from, count) } }
+    }
+
+    /// Writes the first `count` lanes, or all where these are more.
+    ///
+    /// # Safety
+    /// They can be written.
+    #[inline(always)]
+    unsafe fn store_part(self, to: *mut Self::Elem, v: Self::V, count: usize) {
+        // SAFETY: as the caller promises.
+        unsafe { if count >= Self::N { self.store(to, v) } else { self.store_first(to, v, count) } }
+    }
+
     /// `a + b`
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a - b`

@@ -72,11 +72,7 @@ impl<T: Real, F: Unary<T>> Kernel<T> for Map<F, T> {
             }
             while i < self.length {
                 let count = self.length - i;
-                if count >= L::N {
-                    l.store(self.to.add(i), self.f.eval(l, l.load(self.from.add(i))));
-                } else {
-                    l.store_first(self.to.add(i), self.f.eval(l, l.load_first(self.from.add(i), count)), count);
-                }
+                l.store_part(self.to.add(i), self.f.eval(l, l.load_part(self.from.add(i), count)), count);
                 i += L::N;
             }
         }
